@@ -1,0 +1,23 @@
+import { CoatcheckError } from "../session/errors.ts";
+
+/** What a client is told of an error: a status, headers, and a sentence that gives nothing away (row CS-13). */
+export interface ErrorAnswer {
+  readonly status: number;
+  readonly headers: Readonly<Record<string, string>>;
+  readonly body: string;
+}
+
+/** The answer to an error of this library; any other error is a 500 without a word. */
+export function errorAnswer(error: unknown): ErrorAnswer {
+  const known = error instanceof CoatcheckError ? error : undefined;
+  return {
+    status: known?.status ?? 500,
+    headers: {
+      "Content-Type": "application/json; charset=utf-8",
+      "Cache-Control": "no-store",
+      ...(known?.retryAfter === undefined ? undefined : { "Retry-After": String(known.retryAfter) }),
+      ...(known?.code === "cross_site_request" ? { Vary: "Sec-Fetch-Site, Origin" } : undefined),
+    },
+    body: JSON.stringify({ error: known?.publicMessage ?? "Something went wrong." }),
+  };
+}

@@ -1,0 +1,124 @@
+/**
+ * Sessions for Express 4 and 5.
+ *
+ * @module
+ */
+import type { IncomingMessage, ServerResponse } from "node:http";
+import { CsrfTokenError } from "../session/errors.ts";
+import type { Session, SessionDataShape } from "../session/session.ts";
+import type { RouteOptions, Sessions } from "../session/sessions.ts";
+import type { RequestFacts } from "../session/transport.ts";
+import { answerError } from "./node.ts";
+import { nodeRequest } from "./node-request.ts";
+import { gateResponse } from "./response-gate.ts";
+
+declare global {
+  namespace Express {
+    interface Request {
+      /** The visitor's session. Declare its data by adding keys to `SessionDataShape`, or use `sessionOf` for types. */
+      session: Session;
+    }
+  }
+}
+
+/** The parts of Express's request that are used here. */
+interface ExpressRequest extends IncomingMessage {
+  readonly secure?: boolean;
+  readonly ip?: string | undefined;
+  readonly host?: string;
+  readonly hostname?: string;
+  readonly body?: unknown;
+}
+
+type Next = (error?: unknown) => void;
+type Middleware = (request: IncomingMessage, response: ServerResponse, next: Next) => void;
+
+export interface ExpressOptions extends RouteOptions {
+  /**
+   * Answers errors of this library: cross-site requests, a store that is down, conflicts. Default: the error's status and
+   * one sentence as JSON. `next(error)` hands the error to the application's error handlers.
+   */
+  readonly onError?: (error: unknown, request: IncomingMessage, response: ServerResponse, next: Next) => void;
+}
+
+const opened = Symbol("coatcheck.sessions");
+type WithSessions = { [opened]?: Map<unknown, Session<never>>; session?: unknown };
+
+/**
+ * Sets `req.session`, and holds the response until what changed is saved. Which proxies count is Express's
+ * `trust proxy` setting. A route that wants other options gets a middleware of its own, mounted before the general one.
+ */
+export function sessionMiddleware<Data extends object = SessionDataShape>(
+  sessions: Sessions<Data>,
+  options: ExpressOptions = {},
+): Middleware {
+  const { onError = answerError } = options;
+
+  return function session(request, response, next) {
+    const own = request as WithSessions;
+    // Mounted before with options of its own: the first one counts.
+    if (own[opened]?.has(sessions)) return next();
+    sessions.open(expressRequest(request), options).then(
+      (exchange) => {
+        own[opened] = (own[opened] ?? new Map()).set(sessions, exchange.session as never);
+        own.session = exchange.session;
+        response.once("close", () => exchange.end());
+        gateResponse(response, exchange as never, (error) => onError(error, request, response, next));
+        next();
+      },
+      (error: unknown) => onError(error, request, response, next),
+    );
+  };
+}
+
+/**
+ * The session of a request, typed by its `sessions`, without any declaration.
+ *
+ * @throws TypeError when `sessionMiddleware(sessions)` did not run before
+ */
+export function sessionOf<Data extends object>(sessions: Sessions<Data>, request: IncomingMessage): Session<Data> {
+  const session = (request as WithSessions)[opened]?.get(sessions);
+  if (session === undefined) throw new TypeError("sessionOf: mount sessionMiddleware(sessions) before this handler");
+  return session as unknown as Session<Data>;
+}
+
+/**
+ * A second layer against cross-site requests: unsafe requests must bring `session.csrfToken()` in the form field `_csrf` or
+ * the header `X-CSRF-Token`. Mount it after the session and the body parser.
+ */
+export function requireCsrfToken<Data extends object>(
+  sessions: Sessions<Data>,
+  options: Pick<ExpressOptions, "onError"> = {},
+): Middleware {
+  const { onError = answerError } = options;
+
+  return function csrfToken(request: ExpressRequest, response, next) {
+    if (request.method === "GET" || request.method === "HEAD" || request.method === "OPTIONS") return next();
+    const body = request.body as { readonly _csrf?: unknown } | undefined;
+    const token = request.headers["x-csrf-token"] ?? body?._csrf;
+    sessionOf(sessions, request)
+      .requireCsrfToken(token)
+      .then(
+        () => next(),
+        (error: unknown) => (error instanceof CsrfTokenError ? onError(error, request, response, next) : next(error)),
+      );
+  };
+}
+
+function expressRequest(request: ExpressRequest): RequestFacts {
+  const facts = nodeRequest(request, () => false);
+  return {
+    method: facts.method,
+    header: facts.header,
+    // Express has judged the proxies.
+    get secure() {
+      return request.secure ?? facts.secure;
+    },
+    get host() {
+      return request.host ?? facts.host;
+    },
+    get ip() {
+      return request.ip ?? facts.ip;
+    },
+  };
+}

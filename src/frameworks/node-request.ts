@@ -1,0 +1,79 @@
+import type { IncomingMessage } from "node:http";
+import { BlockList, isIP } from "node:net";
+import type { TLSSocket } from "node:tls";
+import type { RequestFacts } from "../session/transport.ts";
+
+/**
+ * Which proxies in front of the application may speak for the client, with `X-Forwarded-Proto`, `-For` and `-Host`:
+ * addresses or CIDR ranges, `"loopback"`, or a function of the peer's address. Default none (row CK-19).
+ */
+export type TrustProxy = readonly string[] | ((address: string) => boolean);
+
+/** @throws TypeError for a text that is no address */
+export function trustedProxies(trust: TrustProxy = []): (address: string | undefined) => boolean {
+  if (typeof trust === "function") return (address) => address !== undefined && trust(address);
+  const list = new BlockList();
+  for (const entry of trust) {
+    const ranges = entry === "loopback" ? ["127.0.0.0/8", "::1"] : [entry];
+    for (const range of ranges) {
+      const [address = "", bits] = range.split("/");
+      const family = isIP(address);
+      if (family === 0) throw new TypeError(`trustProxy: ${JSON.stringify(entry)} is not an address or a CIDR range`);
+      const type = family === 4 ? "ipv4" : "ipv6";
+      if (bits === undefined) list.addAddress(address, type);
+      else list.addSubnet(address, Number(bits), type);
+    }
+  }
+  if (trust.length === 0) return () => false;
+  return (address) => {
+    const plain = address?.replace(/^::ffff:(?=\d+\.)/i, "");
+    return plain !== undefined && isIP(plain) !== 0 && list.check(plain, isIP(plain) === 4 ? "ipv4" : "ipv6");
+  };
+}
+
+/** The facts of a Node request, HTTP/1 or HTTP/2. */
+export function nodeRequest(
+  request: IncomingMessage,
+  isTrusted: (address: string | undefined) => boolean,
+): RequestFacts {
+  const { headers, socket } = request;
+  const peer = socket.remoteAddress;
+  const forwarded = (name: string): string | undefined => {
+    const value = isTrusted(peer) ? headers[name] : undefined;
+    return typeof value === "string" ? value : undefined;
+  };
+  const encrypted = (socket as Partial<TLSSocket>).encrypted === true;
+  return {
+    method: request.method ?? "GET",
+    header: (name) => joined(headers[name]),
+    // The nearest proxy writes last.
+    get secure() {
+      const proto = forwarded("x-forwarded-proto");
+      return proto === undefined ? encrypted : proto.split(",").at(-1)?.trim().toLowerCase() === "https";
+    },
+    get host() {
+      return (
+        forwarded("x-forwarded-host")?.split(",").at(-1)?.trim() ?? joined(headers[":authority"]) ?? headers.host ?? ""
+      );
+    },
+    get ip() {
+      return clientAddress(peer, forwarded("x-forwarded-for"), isTrusted);
+    },
+  };
+}
+
+/** The last address in the chain that is not a trusted proxy's. */
+function clientAddress(
+  peer: string | undefined,
+  chain: string | undefined,
+  isTrusted: (address: string | undefined) => boolean,
+): string | undefined {
+  const hops = chain?.split(",").map((hop) => hop.trim()) ?? [];
+  let address = peer;
+  while (hops.length > 0 && isTrusted(address)) address = hops.pop();
+  return address;
+}
+
+function joined(value: string | string[] | undefined): string | undefined {
+  return Array.isArray(value) ? value.join(", ") : value;
+}

@@ -1,0 +1,38 @@
+/**
+ * Server-side sessions: `createSessions`, what it is configured with, and what it answers with.
+ *
+ * @module
+ */
+export { createSessions, type SessionsOptions } from "./create-sessions.ts";
+export type { CsrfOptions } from "./csrf/fetch-metadata.ts";
+export {
+  type Clock,
+  type Duration,
+  days,
+  hours,
+  type Instant,
+  minutes,
+  seconds,
+  systemClock,
+} from "./session/clock.ts";
+export { type Codec, jsonCodec } from "./session/codec.ts";
+export type { ConflictPolicy, MergeConflict } from "./session/data.ts";
+export * from "./session/errors.ts";
+export type { SessionEvent, SessionEventDetails, SessionEventListener, SessionEventType } from "./session/events.ts";
+export type { Exchange } from "./session/exchange.ts";
+export type { Lifetime, LifetimeOptions, LifetimePreset } from "./session/lifetime.ts";
+export type { DeviceFacts, Flash } from "./session/record.ts";
+export type { Migration, SchemaOptions, StandardSchema } from "./session/schema.ts";
+export type { LoginOptions, Session, SessionDataShape } from "./session/session.ts";
+export type { RouteOptions, Sessions } from "./session/sessions.ts";
+export type { SecretHash, SessionId, SessionSecret } from "./session/token.ts";
+export type { RequestFacts, ResponseChanges, Transport } from "./session/transport.ts";
+export type {
+  ActingOptions,
+  ActingSession,
+  SessionInfo,
+  SessionLimit,
+  SessionsOfUser,
+} from "./session/user-sessions.ts";
+export { type CookieOptions, cookieTransport } from "./transports/cookie.ts";
+export { type HeaderOptions, headerTransport } from "./transports/header.ts";

@@ -1,0 +1,214 @@
+/** Every `code` that an error of this library can carry. */
+export type ErrorCode =
+  | "store_unavailable"
+  | "session_conflict"
+  | "session_ended"
+  | "session_limit_reached"
+  | "recent_auth_required"
+  | "session_data_invalid"
+  | "session_too_large"
+  | "corrupt_record"
+  | "cross_site_request"
+  | "csrf_token_invalid"
+  | "insecure_transport"
+  | "cookie_too_large"
+  | "cookie_header_too_large"
+  | "headers_sent";
+
+/**
+ * Base of all errors that hostile input, stored data or a failing store can cause. Misuse by the programmer is a
+ * `TypeError` instead. No message ever holds a token, a secret or a cookie value.
+ */
+export abstract class CoatcheckError extends Error {
+  /** Stable, for `switch`. */
+  abstract readonly code: ErrorCode;
+  /** The HTTP status that the adapters answer with. */
+  abstract readonly status: number;
+  /** Seconds for a `Retry-After` header, where waiting helps. */
+  readonly retryAfter?: number;
+  /** A sentence that may be shown to the client. */
+  abstract readonly publicMessage: string;
+  override get name(): string {
+    return this.constructor.name;
+  }
+}
+
+/** The store did not answer, or not in time. Nothing is known about the write. The visitor's session is untouched. */
+export class StoreUnavailableError extends CoatcheckError {
+  readonly code = "store_unavailable";
+  readonly status = 503;
+  override readonly retryAfter = 5;
+  readonly publicMessage = "Please try again in a moment.";
+  constructor(operation: string, options: { cause: unknown }) {
+    super(`The session store failed in ${operation}().`, options);
+  }
+}
+
+/** Two requests assigned the same keys of one session at the same time. Nothing of this request was saved. */
+export class SessionConflictError extends CoatcheckError {
+  readonly code = "session_conflict";
+  readonly status = 409;
+  readonly publicMessage = "Another request changed the same thing at the same time. Please try again.";
+  /** The top-level keys in conflict. */
+  readonly keys: readonly string[];
+  constructor(keys: readonly string[]) {
+    super(
+      `Concurrent requests assigned the same session data (${keys.map((key) => JSON.stringify(key.slice(0, 64))).join(", ")}). ` +
+        "Use session.update(key, fn), or set onConflict.",
+    );
+    this.keys = keys;
+  }
+}
+
+/** The session ended, or its secret was changed, while this request was at work. Nothing of this request was saved. */
+export class SessionEndedError extends CoatcheckError {
+  readonly code = "session_ended";
+  readonly status = 409;
+  readonly publicMessage = "The session ended while this request was being answered. Please try again.";
+  readonly reason: "gone" | "expired" | "rotated";
+  constructor(reason: "gone" | "expired" | "rotated") {
+    super(`A write came too late: the session is ${reason}. Nothing of it was saved.`);
+    this.reason = reason;
+  }
+}
+
+/** The user already has as many sessions as the policy allows, and the policy is `"reject"`. */
+export class SessionLimitError extends CoatcheckError {
+  readonly code = "session_limit_reached";
+  readonly status = 403;
+  readonly publicMessage = "You are signed in on too many devices. Sign out on one of them first.";
+  constructor(max: number) {
+    super(`The user already has ${max} sessions.`);
+  }
+}
+
+/** The action needs a user who has authenticated recently. Let them sign in again, then call `elevate` or `login`. */
+export class RecentAuthRequiredError extends CoatcheckError {
+  readonly code = "recent_auth_required";
+  readonly status = 401;
+  readonly publicMessage = "Please sign in again to do this.";
+  constructor() {
+    super("The user has not authenticated recently enough for this action.");
+  }
+}
+
+/** Stored data does not fit the schema, even after the migrations. It is left as it is. */
+export class SessionDataError extends CoatcheckError {
+  readonly code = "session_data_invalid";
+  readonly status = 500;
+  readonly publicMessage = "Something went wrong.";
+  /** Where and what, without the values. */
+  readonly issues: readonly string[];
+  constructor(issues: readonly string[], options?: { cause?: unknown }) {
+    super(`Stored session data is not valid: ${issues.join("; ")}. Add a migration for the change of shape.`, options);
+    this.issues = issues;
+  }
+}
+
+/** The data of the session would be larger than `maxDataBytes`. Nothing of this request was saved. */
+export class SessionTooLargeError extends CoatcheckError {
+  readonly code = "session_too_large";
+  readonly status = 413;
+  readonly publicMessage = "That is too much to remember.";
+  constructor(bytes: number, limit: number) {
+    super(
+      `The session data would take ${bytes} bytes, more than maxDataBytes (${limit}). Keep large things in a database.`,
+    );
+  }
+}
+
+/** A stored record cannot be understood. The core treats the request as anonymous and reports it. */
+export class CorruptRecordError extends CoatcheckError {
+  readonly code = "corrupt_record";
+  readonly status = 500;
+  readonly publicMessage = "Something went wrong.";
+  constructor(options?: { cause?: unknown }) {
+    super("A stored session record cannot be understood.", options);
+  }
+}
+
+/** A request with an unsafe method came from another site. The session was not opened. */
+export class CrossSiteRequestError extends CoatcheckError {
+  readonly code = "cross_site_request";
+  readonly status = 403;
+  readonly publicMessage = "Forbidden.";
+  readonly reason: "sec-fetch-site" | "origin" | "no-evidence";
+  constructor(reason: "sec-fetch-site" | "origin" | "no-evidence") {
+    super(
+      `A cross-site request was refused (${reason}). If this origin is yours, add it to csrf.trustedOrigins; ` +
+        "if the route has its own authentication, exempt the route.",
+    );
+    this.reason = reason;
+  }
+}
+
+/** The CSRF token is missing or does not belong to this session. */
+export class CsrfTokenError extends CoatcheckError {
+  readonly code = "csrf_token_invalid";
+  readonly status = 403;
+  readonly publicMessage = "This form is out of date. Please load the page again.";
+  constructor() {
+    super("The CSRF token is missing or does not belong to this session.");
+  }
+}
+
+/** A credential was about to be sent over plain HTTP. */
+export class InsecureTransportError extends CoatcheckError {
+  readonly code = "insecure_transport";
+  readonly status = 500;
+  readonly publicMessage = "Something went wrong.";
+  constructor(host: string) {
+    super(
+      `No session cookie is sent over plain HTTP to ${JSON.stringify(host.slice(0, 128))}. Serve over HTTPS. If TLS ends at a proxy in front ` +
+        'of the application, trust it: app.set("trust proxy", …) in Express, the trustProxy option elsewhere. ' +
+        "In development use http://localhost.",
+    );
+  }
+}
+
+/** A cookie would exceed what browsers keep (RFC 6265bis section 5.6: 4096 bytes), so it would be lost silently. */
+export class CookieTooLargeError extends CoatcheckError {
+  readonly code = "cookie_too_large";
+  readonly status = 500;
+  readonly publicMessage = "Something went wrong.";
+  constructor(what: string, bytes: number, limit: number) {
+    super(`The cookie's ${what} takes ${bytes} bytes; browsers drop it above ${limit}.`);
+  }
+}
+
+/** The Cookie header exceeds 8 KiB or 180 cookies (standard row TR-07). The session was not opened. */
+export class CookieHeaderTooLargeError extends CoatcheckError {
+  readonly code = "cookie_header_too_large";
+  readonly status = 431;
+  readonly publicMessage = "The request carries too many cookies. Clear the cookies of this site.";
+  constructor() {
+    super("The Cookie header is larger than 8 KiB or names more than 180 cookies.");
+  }
+}
+
+/** The session needs to send a cookie, but the head of the response has left. Nothing was changed. */
+export class HeadersSentError extends CoatcheckError {
+  readonly code = "headers_sent";
+  readonly status = 500;
+  readonly publicMessage = "Something went wrong.";
+  constructor(operation: string) {
+    super(`${operation} needs to send a cookie, but the response has begun. Do it before the first byte.`);
+  }
+}
+
+/** All of them, for an exhaustive `switch (error.code)`. */
+export type AnyCoatcheckError =
+  | StoreUnavailableError
+  | SessionConflictError
+  | SessionEndedError
+  | SessionLimitError
+  | RecentAuthRequiredError
+  | SessionDataError
+  | SessionTooLargeError
+  | CorruptRecordError
+  | CrossSiteRequestError
+  | CsrfTokenError
+  | InsecureTransportError
+  | CookieTooLargeError
+  | CookieHeaderTooLargeError
+  | HeadersSentError;

@@ -1,0 +1,120 @@
+import type { Instant } from "./clock.ts";
+import type { DeviceFacts } from "./record.ts";
+import type { SessionId } from "./token.ts";
+
+/** What each event adds to the common fields. Rows LG-02 and RN-08 of the checklist. */
+export interface SessionEventDetails {
+  /** A record was made. */
+  created: unknown;
+  /** A user was attached; the secret is new. */
+  login: unknown;
+  /** The user authenticated again (step-up); the secret is new. */
+  elevated: unknown;
+  /** The secret was changed, on request or by the renewal period. */
+  renewed: { readonly reason: "requested" | "periodic" };
+  /** A token came for a session that had run out. */
+  expired: { readonly reason: "idle" | "absolute" };
+  logout: unknown;
+  destroyed: unknown;
+  /** Sessions were ended from outside: by the user on another device, by the application, or by the session limit. */
+  revoked: { readonly reason: "one" | "all" | "everyone" | "limit"; readonly count: number };
+  /** A login was refused because the user has too many sessions. */
+  limitReached: unknown;
+  /** A secret that had been rotated out came back: `in-flight` within 10 s of the rotation, `replayed` later. */
+  secretReused: { readonly reason: "in-flight" | "replayed" };
+  /** A well-formed token opened nothing: no such session, or another secret. */
+  unknownToken: { readonly reason: "no-session" | "wrong-secret" };
+  /** Something that is no token came where a token belongs. */
+  malformedToken: unknown;
+  /** Two cookies of the session's name came in one request. */
+  duplicateCookie: unknown;
+  csrfRejected: { readonly reason: "sec-fetch-site" | "origin" | "no-evidence" | "token" };
+  /** Two requests assigned the same keys; the losing one was refused. */
+  conflict: { readonly keys: readonly string[] };
+  /** A write came after logout, expiry, revocation or a rotation, and was refused. */
+  lateWrite: { readonly reason: "gone" | "expired" | "rotated" };
+  /** A request waited its full time for its turn and went ahead without it. */
+  turnTimedOut: unknown;
+  /** A stored record could not be understood; the request is anonymous. */
+  corruptRecord: unknown;
+  storeUnavailable: { readonly operation: string; readonly cause: unknown };
+  /** A clean-up removed expired records. */
+  cleanedUp: { readonly count: number };
+}
+
+export type SessionEventType = keyof SessionEventDetails;
+
+/** One event. Text that a client controls is capped and free of control characters (row LG-03). */
+export type SessionEvent<Type extends SessionEventType = SessionEventType> = {
+  [T in Type]: {
+    readonly type: T;
+    readonly at: Instant;
+    /** The public id, where the session is known. Never the token. */
+    readonly sessionId?: SessionId;
+    readonly userId?: string;
+    readonly device?: DeviceFacts;
+  } & SessionEventDetails[T];
+}[Type];
+
+export type SessionEventListener<Type extends SessionEventType> = (event: SessionEvent<Type>) => void;
+
+interface Channel {
+  readonly hasSubscribers: boolean;
+  publish(message: unknown): void;
+}
+type DiagnosticsChannel = { channel(name: string): Channel };
+
+const diagnostics = (
+  globalThis as { process?: { getBuiltinModule?: (id: string) => unknown } }
+).process?.getBuiltinModule?.("node:diagnostics_channel") as DiagnosticsChannel | undefined;
+
+/**
+ * Typed listeners, and on Node also `node:diagnostics_channel` under `coatcheck:<type>`. A listener that throws changes
+ * nothing: not the request, not the other listeners.
+ */
+export class SessionEvents {
+  readonly #listeners = new Map<SessionEventType, Set<SessionEventListener<never>>>();
+  readonly #channels = new Map<SessionEventType, Channel>();
+
+  /** Adds a listener; the returned function takes it away. */
+  on<Type extends SessionEventType>(type: Type, listener: SessionEventListener<Type>): () => void {
+    const listeners = this.#listeners.get(type) ?? new Set();
+    this.#listeners.set(type, listeners.add(listener));
+    return () => listeners.delete(listener);
+  }
+
+  /** Whether anybody listens, so that the facts of an event need not be gathered for nobody. */
+  heard(type: SessionEventType): boolean {
+    return (this.#listeners.get(type)?.size ?? 0) > 0 || this.#channel(type) !== undefined;
+  }
+
+  emit<Type extends SessionEventType>(event: SessionEvent<Type>): void {
+    const frozen = Object.freeze(event) as SessionEvent<Type>;
+    for (const listener of this.#listeners.get(event.type) ?? []) {
+      try {
+        const returned: unknown = (listener as SessionEventListener<Type>)(frozen);
+        // An async listener's rejection must not become an unhandled one.
+        if (returned instanceof Promise) returned.catch(() => {});
+      } catch {
+        // Observing must never decide (row LG-03).
+      }
+    }
+    this.#channel(event.type)?.publish(frozen);
+  }
+
+  #channel(type: SessionEventType): Channel | undefined {
+    if (diagnostics === undefined) return undefined;
+    let channel = this.#channels.get(type);
+    if (channel === undefined) {
+      channel = diagnostics.channel(`coatcheck:${type}`);
+      this.#channels.set(type, channel);
+    }
+    return channel.hasSubscribers ? channel : undefined;
+  }
+}
+
+/** A client's text made fit for a log: no control characters, at most `length` characters. */
+export function printable(text: string, length: number): string {
+  // biome-ignore lint/suspicious/noControlCharactersInRegex: control characters are what is taken out
+  return text.slice(0, length).replace(/[\u0000-\u001f\u007f-\u009f\u2028\u2029]/g, "");
+}

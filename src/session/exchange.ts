@@ -1,0 +1,52 @@
+import type { Session } from "./session.ts";
+import type { RequestFacts, ResponseChanges, Transport } from "./transport.ts";
+import type { EndTurn } from "./turns.ts";
+
+const NOTHING: ResponseChanges = { headers: [] };
+
+/**
+ * One request and its response, for those who write an adapter. Open, run the handler, `commit` before the first byte of
+ * the response, put `responseChanges()` into its head, `end`.
+ */
+export class Exchange<Data extends object> {
+  readonly session: Session<Data>;
+  readonly #request: RequestFacts;
+  readonly #transport: Transport;
+  readonly #endTurn: EndTurn;
+
+  /** @internal Exchanges come from `sessions.open`. */
+  constructor(session: Session<Data>, request: RequestFacts, transport: Transport, endTurn: EndTurn) {
+    this.session = session;
+    this.#request = request;
+    this.#transport = transport;
+    this.#endTurn = endTurn;
+  }
+
+  /** Whether `commit` has anything to write. When not, the response need not wait. */
+  get needsCommit(): boolean {
+    return this.session.needsCommit;
+  }
+
+  /** Saves what changed; rejects with the error to answer with. */
+  commit(): Promise<void> {
+    return this.session.commit();
+  }
+
+  /**
+   * What the head of the response has to say. Ask once, after `commit`, when the head is about to leave. All is saved by
+   * then, so the turn ends here: a long response keeps nobody waiting.
+   */
+  responseChanges(): ResponseChanges {
+    const { outgoing } = this.session;
+    this.session.headSent();
+    this.#endTurn();
+    if (outgoing === undefined) return NOTHING;
+    if (outgoing === "clear") return this.#transport.clear(this.#request);
+    return this.#transport.write(this.#request, outgoing.token, outgoing.lifetime);
+  }
+
+  /** Ends the turn of a request that came to no response, because the client has gone away or the handler failed. */
+  end(): void {
+    this.#endTurn();
+  }
+}

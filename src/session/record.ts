@@ -1,0 +1,95 @@
+import type { Instant } from "./clock.ts";
+import type { SecretHash, SessionId } from "./token.ts";
+
+/** What was seen of the client when the session was made or last authenticated. Recorded, never enforced (row CC-06). */
+export interface DeviceFacts {
+  /** User-Agent, control characters removed, at most 256 characters. */
+  readonly userAgent?: string;
+  /** Address of the client with its last part removed: a /24 of IPv4, a /48 of IPv6. */
+  readonly ip?: string;
+}
+
+/** A message for the next page that shows it. */
+export interface Flash {
+  /** What sort of message, for example `"success"`. */
+  readonly kind: string;
+  readonly message: string;
+}
+
+/** The part of a record that only the core interprets. A store keeps it as one JSON value. */
+export interface SessionMeta {
+  /** When the current secret was issued. */
+  readonly secretAt: Instant;
+  /** Hash of the secret before this one: tells a rotated-out token from one that never was. */
+  readonly previousSecretHash?: SecretHash;
+  /** Until when the previous secret may still read (periodic renewal only; absent after a security rotation). */
+  readonly previousUntil?: Instant;
+  /** When the user last proved who they are. Absent for an anonymous session. */
+  readonly authenticatedAt?: Instant;
+  /** How, as Authentication Method Reference values (RFC 8176), for example `["pwd", "otp"]`. */
+  readonly methods?: readonly string[];
+  /** Whether the user asked to be remembered: the longer limits of the lifetime policy hold. */
+  readonly remember?: boolean;
+  readonly device?: DeviceFacts;
+  /** Messages that no page has taken yet. */
+  readonly flashes?: readonly Flash[];
+  /** Version of the application's data, for migrations. Absent means 0. */
+  readonly dataVersion?: number;
+}
+
+/** What a store keeps. Immutable: a store may hand out the same object twice, and nobody changes one in place. */
+export interface SessionRecord {
+  readonly id: SessionId;
+  readonly secretHash: SecretHash;
+  /** 1 when created; every committed update raises it by one, a touch does not. */
+  readonly version: number;
+  readonly createdAt: Instant;
+  /** Last activity that was written down; lags behind the truth by at most the touch interval. */
+  readonly seenAt: Instant;
+  /** The session is valid while `now < expiresAt`: the nearer of the idle and the absolute deadline. */
+  readonly expiresAt: Instant;
+  readonly userId?: string;
+  readonly meta: SessionMeta;
+  /** One text (JSON, unless another codec is set) per top-level key. Keys are arbitrary strings. */
+  readonly data: ReadonlyMap<string, string>;
+}
+
+/** The changes of one commit. An absent field stays as it is. */
+export interface SessionPatch {
+  readonly secretHash?: SecretHash;
+  readonly seenAt?: Instant;
+  readonly expiresAt?: Instant;
+  /** `null` takes the user away. */
+  readonly userId?: string | null;
+  /** Replaces the whole of `meta`. */
+  readonly meta?: SessionMeta;
+  /** Keys of `data` with their new texts. */
+  readonly set?: ReadonlyMap<string, string>;
+  /** Keys of `data` to remove. */
+  readonly unset?: readonly string[];
+}
+
+/** The record that results when a patch is applied: what every store's `update` must amount to. */
+export function applyPatch(record: SessionRecord, patch: SessionPatch): SessionRecord {
+  const userId = patch.userId === undefined ? record.userId : (patch.userId ?? undefined);
+  return {
+    id: record.id,
+    secretHash: patch.secretHash ?? record.secretHash,
+    version: record.version + 1,
+    createdAt: record.createdAt,
+    seenAt: patch.seenAt ?? record.seenAt,
+    expiresAt: patch.expiresAt ?? record.expiresAt,
+    ...(userId === undefined ? undefined : { userId }),
+    meta: patch.meta ?? record.meta,
+    data: patchData(record.data, patch),
+  };
+}
+
+/** The data that results when a patch is applied; the same map when the patch leaves it alone. */
+export function patchData(data: ReadonlyMap<string, string>, patch: SessionPatch): ReadonlyMap<string, string> {
+  if (!patch.set?.size && !patch.unset?.length) return data;
+  const merged = new Map(data);
+  for (const key of patch.unset ?? []) merged.delete(key);
+  for (const [key, text] of patch.set ?? []) merged.set(key, text);
+  return merged;
+}

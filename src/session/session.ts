@@ -1,0 +1,708 @@
+import { checkCsrfToken, createCsrfToken } from "../csrf/token.ts";
+import type { Duration, Instant } from "./clock.ts";
+import { type Connection, patchAgainst, presentTexts, type SessionCore } from "./core.ts";
+import { SessionData, utf8Length } from "./data.ts";
+import {
+  type CoatcheckError,
+  CsrfTokenError,
+  HeadersSentError,
+  RecentAuthRequiredError,
+  SessionConflictError,
+  SessionEndedError,
+  SessionLimitError,
+  SessionTooLargeError,
+  StoreUnavailableError,
+} from "./errors.ts";
+import type { SessionEvent, SessionEventDetails, SessionEventType } from "./events.ts";
+import { IN_FLIGHT } from "./lifetime.ts";
+import { applyPatch, type Flash, type SessionMeta, type SessionPatch, type SessionRecord } from "./record.ts";
+import {
+  hashSecret,
+  newSecret,
+  newSessionId,
+  type SecretHash,
+  type SessionId,
+  type SessionSecret,
+  sameHash,
+} from "./token.ts";
+
+/**
+ * What `session.data` holds unless `createSessions` is given a type. Declare its keys once for `req.session`:
+ * `declare module "coatcheck" { interface SessionDataShape { cart: Line[] } }`.
+ */
+// biome-ignore lint/suspicious/noEmptyInterface: applications add to it
+export interface SessionDataShape {}
+
+export interface LoginOptions {
+  /** How the user proved who they are, as RFC 8176 values such as `"pwd"` or `"otp"`. Shown in the list of devices. */
+  readonly methods?: readonly string[];
+  /** "Remember me": the longer limits of `lifetime.remember`, and a cookie that survives the browser. Default false. */
+  readonly remember?: boolean;
+}
+
+/** How a commit has to go about it. */
+type State =
+  /** Nothing changed: no write, no Set-Cookie. */
+  | "untouched"
+  /** Only the last activity is due to be written down. */
+  | "touched"
+  /** The data of an existing session changed. */
+  | "changed"
+  /** The client needs another token: the session is new, or its secret is due to be renewed. */
+  | "replaced"
+  /** The session was ended, which is written already; the client is told to forget its token. */
+  | "destroyed";
+
+/** What the response has to tell the client about its token. */
+export type Outgoing = { readonly token: string; readonly lifetime: Duration | undefined } | "clear" | undefined;
+
+type Texts = ReadonlyMap<string, string>;
+
+/** What a session begins with, as `sessions.open` judged the token. */
+export type Beginning =
+  | { readonly kind: "anonymous" }
+  | {
+      readonly kind: "stored";
+      readonly record: SessionRecord;
+      readonly texts: Texts;
+      readonly secret: SessionSecret;
+      readonly secretHash: SecretHash;
+    }
+  /** The token was rotated out a moment ago, so another request of this visitor holds the session. */
+  | { readonly kind: "superseded"; readonly record: SessionRecord; readonly texts: Texts };
+
+const NO_TEXTS: Texts = new Map();
+
+/** How often a commit is tried again when other requests keep being first. */
+const ATTEMPTS = 32;
+const MAX_FLASH_BYTES = 8192;
+
+/** One visitor's session, for the length of one request. */
+export class Session<Data extends object = SessionDataShape> {
+  readonly #core: SessionCore;
+  readonly #connection: Connection;
+  readonly #passive: boolean;
+  #id: SessionId | undefined;
+  #secret: SessionSecret | undefined;
+  /** Hash of the secret that this request is entitled by. */
+  #secretHash: SecretHash | undefined;
+  #record: SessionRecord | undefined;
+  #data: SessionData | undefined;
+  #texts: Texts = NO_TEXTS;
+  #flashes: Flash[] = [];
+  /** A new session that has to be kept although it holds no data: something depends on its secret. */
+  #needed = false;
+  /** Why this request may not write. */
+  #refusal: CoatcheckError | undefined;
+  /** Where a rotated-out token led. Only a login by the same user may take its data over. */
+  #superseded: { readonly userId: string | undefined; readonly texts: Texts } | undefined;
+  #outgoing: Outgoing;
+  #headSent = false;
+  #work: Promise<void> | undefined;
+  /** Whether the request came without a session that could be opened. */
+  readonly isNew: boolean;
+
+  /** @internal Sessions come from `sessions.open` and the adapters. */
+  constructor(
+    core: SessionCore,
+    connection: Connection,
+    beginning: Beginning,
+    options: { readonly passive: boolean; readonly refusal?: CoatcheckError | undefined },
+  ) {
+    this.#core = core;
+    this.#connection = connection;
+    this.#passive = options.passive;
+    this.#refusal = options.refusal;
+    this.isNew = beginning.kind !== "stored";
+    if (beginning.kind === "stored") {
+      this.#id = beginning.record.id;
+      this.#record = beginning.record;
+      this.#secret = beginning.secret;
+      this.#secretHash = beginning.secretHash;
+      this.#texts = beginning.texts;
+    } else if (beginning.kind === "superseded") {
+      this.#superseded = { userId: beginning.record.userId, texts: beginning.texts };
+    }
+  }
+
+  /** Public, stable name of the session. Safe to log; useless as a credential. */
+  get id(): SessionId {
+    this.#id ??= newSessionId();
+    return this.#id;
+  }
+
+  /** The user who logged in, or `undefined` for an anonymous visitor. */
+  get userId(): string | undefined {
+    return this.#record?.userId;
+  }
+
+  get createdAt(): Instant {
+    return this.#record?.createdAt ?? this.#core.clock.now();
+  }
+
+  /** Last activity that was written down. */
+  get lastSeenAt(): Instant {
+    return this.#record?.seenAt ?? this.#core.clock.now();
+  }
+
+  /** When the user last proved who they are. */
+  get authenticatedAt(): Instant | undefined {
+    return this.#record?.meta.authenticatedAt;
+  }
+
+  /** How they did, as given to `login` and `elevate`. */
+  get methods(): readonly string[] {
+    return this.#record?.meta.methods ?? [];
+  }
+
+  /** When the session ends if nothing more happens. */
+  get expiresAt(): Instant | undefined {
+    return this.#record?.expiresAt;
+  }
+
+  /**
+   * The application's data. Read, assign, mutate and delete as in any object; what changed is saved before the
+   * response leaves. Values are written as JSON unless another codec is set.
+   */
+  get data(): Data {
+    return this.#sessionData().view as Data;
+  }
+
+  /**
+   * Changes one key so that no concurrent request's change to it is lost: when another request was first, `fn` runs
+   * again on the new value. `fn` must depend on nothing but its argument; it returns the new value, or mutates the old.
+   */
+  // biome-ignore lint/suspicious/noConfusingVoidType: a function that only mutates has no result
+  update<Key extends keyof Data & string>(key: Key, fn: (value: Data[Key]) => Data[Key] | void): Data[Key] {
+    return this.#sessionData().update(key, fn as (value: unknown) => unknown) as Data[Key];
+  }
+
+  /**
+   * Attaches a user. In one step the secret changes, the old token dies, both timeouts restart and the session is
+   * listed under the user (row RN-01). What an anonymous visitor gathered is kept as `keepAtLogin` says; what another
+   * user had is not.
+   *
+   * @throws SessionLimitError, StoreUnavailableError, HeadersSentError, InsecureTransportError
+   */
+  login(userId: string, options: LoginOptions = {}): Promise<void> {
+    return this.#exclusively(async () => {
+      if (typeof userId !== "string" || userId === "" || userId.length > 256)
+        throw new TypeError("login: userId must be a text of 1 to 256 characters");
+      this.#assertCanSend("login");
+      if (this.#refusal instanceof StoreUnavailableError) throw this.#refusal;
+      const { users } = this.#core;
+      if (!(await users.hasRoom(userId, this.#record?.userId === userId ? this.id : undefined)))
+        throw this.#limitReached(userId);
+      const authenticated = { methods: options.methods ?? [], remember: options.remember ?? false };
+      if (!(await this.#loginInPlace(userId, authenticated))) await this.#loginAnew(userId, authenticated);
+      if (!(await users.enforceLimit(this.#record as SessionRecord))) {
+        // Racing logins agreed that this one is the surplus: what the visitor gathered goes on anonymously.
+        this.#startAnew(this.#sessionData().texts());
+        throw this.#limitReached(userId);
+      }
+      this.#emit("login", {});
+    });
+  }
+
+  /**
+   * The user has authenticated again, or with a further factor (step-up): the secret changes, the old token dies, both
+   * timeouts restart, `methods` are added.
+   *
+   * @throws TypeError when nobody is logged in; SessionEndedError, StoreUnavailableError, HeadersSentError
+   */
+  elevate(options: Pick<LoginOptions, "methods"> = {}): Promise<void> {
+    return this.#exclusively(async () => {
+      if (this.userId === undefined) throw new TypeError("elevate: nobody is logged in; use login");
+      await this.#rotate("elevate", (meta, now) => ({
+        meta: {
+          authenticatedAt: now,
+          methods: [...new Set([...(meta.methods ?? []), ...(options.methods ?? [])])],
+          device: this.#connection.device,
+        },
+      }));
+      this.#emit("elevated", {});
+    });
+  }
+
+  /**
+   * Changes the secret and nothing else: for a change of role, password or second factor, and around impersonation. The
+   * old token dies at once. Does nothing for a session that was never stored.
+   *
+   * @throws SessionEndedError, StoreUnavailableError, HeadersSentError
+   */
+  renew(): Promise<void> {
+    return this.#exclusively(async () => {
+      if (this.#record === undefined) return;
+      await this.#rotate("renew");
+      this.#emit("renewed", { reason: "requested" });
+    });
+  }
+
+  /**
+   * Ends the session: the record is gone when this resolves, copied cookies are useless, and the client is told to
+   * forget its token. Harmless without a session. What is written to `data` afterwards belongs to a new, anonymous one.
+   *
+   * @throws StoreUnavailableError when the store cannot delete: the session is then still alive
+   */
+  logout(): Promise<void> {
+    return this.#end("logout");
+  }
+
+  /** The same as `logout`, for a session that is not ended by its user. */
+  destroy(): Promise<void> {
+    return this.#end("destroyed");
+  }
+
+  /** Keeps a message for the next page that takes it. */
+  flash(kind: string, message: string): void {
+    if (typeof kind !== "string" || typeof message !== "string")
+      throw new TypeError("flash: kind and message are texts");
+    this.#flashes.push({ kind, message });
+  }
+
+  /**
+   * Takes the waiting messages, of one kind or of all. Of parallel requests exactly one gets each message. Written to the
+   * store at once.
+   */
+  async takeFlash(kind?: string): Promise<Flash[]> {
+    const wanted = (flash: Flash) => kind === undefined || flash.kind === kind;
+    const taken: Flash[] = [];
+    await this.#exclusively(async () => {
+      if (this.#record?.meta.flashes?.some(wanted) && this.#refusal === undefined) {
+        let stored: readonly Flash[] = [];
+        await this.#update(async (record) => {
+          stored = (record.meta.flashes ?? []).filter(wanted);
+          const { flashes = [], ...meta } = record.meta;
+          const left = flashes.filter((flash) => !wanted(flash));
+          return stored.length === 0 ? undefined : { meta: left.length === 0 ? meta : { ...meta, flashes: left } };
+        });
+        taken.push(...stored);
+      }
+      taken.push(...this.#flashes.filter(wanted));
+      this.#flashes = this.#flashes.filter((flash) => !wanted(flash));
+    });
+    return taken;
+  }
+
+  /**
+   * A token for the hidden field `_csrf` of a form, or for the header `X-CSRF-Token`. Another text each time, bound to
+   * the session's secret, so that a login makes older ones worthless. Makes a new session be kept.
+   */
+  async csrfToken(): Promise<string> {
+    this.#secret ??= newSecret();
+    if (this.#record === undefined && this.#refusal === undefined) this.#needed = true;
+    return createCsrfToken(this.id, this.#secret);
+  }
+
+  /** @throws CsrfTokenError unless `token` came from `csrfToken()` of this session since its last login */
+  async requireCsrfToken(token: unknown): Promise<void> {
+    if (
+      this.#record === undefined ||
+      this.#secret === undefined ||
+      !(await checkCsrfToken(this.#record.id, this.#secret, token))
+    ) {
+      this.#emit("csrfRejected", { reason: "token" });
+      throw new CsrfTokenError();
+    }
+  }
+
+  /**
+   * @param maxAge milliseconds; default `lifetime.recentAuth` (5 minutes)
+   * @throws RecentAuthRequiredError unless the user authenticated less than `maxAge` ago
+   */
+  requireRecentAuth(maxAge: Duration = this.#core.lifetime.recentAuth): void {
+    const at = this.authenticatedAt;
+    if (this.userId === undefined || at === undefined || this.#core.clock.now() >= at + maxAge)
+      throw new RecentAuthRequiredError();
+  }
+
+  /**
+   * Saves what changed. The adapters call this before the first byte of the response leaves; call it yourself only
+   * to save earlier.
+   *
+   * @throws SessionConflictError, SessionEndedError, SessionTooLargeError, StoreUnavailableError; TypeError for a value
+   *   that cannot be written as text
+   */
+  commit(): Promise<void> {
+    return this.#exclusively(() => this.#commit());
+  }
+
+  toJSON(): object {
+    return { id: this.id, isNew: this.isNew, userId: this.userId, createdAt: this.createdAt };
+  }
+
+  [Symbol.for("nodejs.util.inspect.custom")](): object {
+    return { Session: this.toJSON() };
+  }
+
+  // ---- for the exchange ------------------------------------------------------------------------------------------
+
+  /** @internal Whether `commit` has anything to do. */
+  get needsCommit(): boolean {
+    return this.#work !== undefined || (this.#state() !== "untouched" && this.#state() !== "destroyed");
+  }
+
+  /** @internal What the response has to say. */
+  get outgoing(): Outgoing {
+    return this.#outgoing;
+  }
+
+  /** @internal From now on no token can be sent any more. */
+  headSent(): void {
+    this.#headSent = true;
+    this.#outgoing = undefined;
+  }
+
+  /** @internal The client brought something that is to be forgotten. */
+  clearAtClient(): void {
+    this.#outgoing = "clear";
+  }
+
+  // ---- how it is done --------------------------------------------------------------------------------------------
+
+  #state(): State {
+    const changed = this.#flashes.length > 0 || this.#data?.changed === true;
+    if (this.#record === undefined) {
+      if (changed || this.#needed) return "replaced";
+      return this.#outgoing === "clear" ? "destroyed" : "untouched";
+    }
+    if (changed) return "changed";
+    if (this.#passive || this.#refusal !== undefined) return "untouched";
+    if (this.#renewalDue()) return "replaced";
+    return this.#core.lifetime.touchDue(this.#record, this.#core.clock.now()) ? "touched" : "untouched";
+  }
+
+  async #commit(): Promise<void> {
+    const state = this.#state();
+    switch (state) {
+      case "untouched":
+      case "destroyed":
+        return;
+      case "touched":
+        return this.#touch();
+      case "changed":
+        await this.#save();
+        if (this.#renewalDue()) await this.#renewPeriodically();
+        return;
+      case "replaced":
+        return this.#record === undefined ? this.#create("commit") : this.#renewPeriodically();
+      default:
+        return state satisfies never;
+    }
+  }
+
+  async #touch(): Promise<void> {
+    const record = this.#record as SessionRecord;
+    const now = this.#core.clock.now();
+    try {
+      const token = await this.#core.strategy.touch(record, now, this.#core.lifetime.deadline(record, now));
+      if (token !== undefined) this.#send(token);
+    } catch (error) {
+      // Nothing of the visitor's is lost, so the answer need not fail; the guard has reported it.
+      if (!(error instanceof StoreUnavailableError)) throw error;
+    }
+  }
+
+  async #save(): Promise<void> {
+    await this.#update((record) => this.#changes(record));
+    this.#flashes = [];
+  }
+
+  #renewalDue(): boolean {
+    if (this.#record === undefined || this.#headSent || this.#passive || this.#refusal !== undefined) return false;
+    return this.#core.lifetime.renewalDue(this.#record, this.#core.clock.now());
+  }
+
+  /** The secret is old enough to be changed. Of concurrent requests one wins, and the others need do nothing. */
+  async #renewPeriodically(): Promise<void> {
+    try {
+      await this.#rotate("renew", undefined, this.#core.clock.now() + IN_FLIGHT);
+      this.#emit("renewed", { reason: "periodic" });
+    } catch (error) {
+      if (!(error instanceof SessionEndedError || error instanceof StoreUnavailableError)) throw error;
+    }
+  }
+
+  async #create(operation: string, user?: { userId: string; meta: Partial<SessionMeta> }): Promise<void> {
+    this.#assertCanSend(operation);
+    if (this.#refusal !== undefined) throw this.#refused(this.#refusal);
+    const { clock, lifetime, schema, strategy } = this.#core;
+    const now = clock.now();
+    const secret = this.#secret ?? newSecret();
+    const secretHash = await hashSecret(secret);
+    const meta: SessionMeta = {
+      secretAt: now,
+      device: this.#connection.device,
+      ...user?.meta,
+      ...(this.#flashes.length === 0 ? undefined : { flashes: checkedFlashes(this.#flashes) }),
+      ...(schema.version === 0 ? undefined : { dataVersion: schema.version }),
+    };
+    const record: SessionRecord = {
+      id: this.id,
+      secretHash,
+      version: 1,
+      createdAt: now,
+      seenAt: now,
+      expiresAt: lifetime.deadline({ createdAt: now, meta }, now),
+      ...(user === undefined ? undefined : { userId: user.userId }),
+      meta,
+      data: this.#sessionData().texts(),
+    };
+    try {
+      const token = await strategy.create(record, secret);
+      this.#adopt(record, secret, secretHash);
+      this.#send(token);
+    } catch (error) {
+      // The record may exist after all: never try the same id twice.
+      this.#id = undefined;
+      this.#secret = undefined;
+      throw error;
+    }
+    this.#flashes = [];
+    this.#needed = false;
+    this.#emit("created", {});
+  }
+
+  /** Whether the stored session could be given to the user with all that it holds. */
+  async #loginInPlace(userId: string, { methods, remember }: Required<LoginOptions>): Promise<boolean> {
+    const record = this.#record;
+    if (record === undefined || this.#refusal !== undefined) return false;
+    const keepsAll = record.userId === undefined ? this.#core.keepAtLogin === true : record.userId === userId;
+    if (!keepsAll) return false;
+    try {
+      await this.#rotate("login", (_meta, now) => ({
+        userId,
+        meta: { authenticatedAt: now, methods, remember, device: this.#connection.device },
+      }));
+      return true;
+    } catch (error) {
+      // The session ended while the user was typing the password. They proved who they are, so they get another.
+      if (error instanceof SessionEndedError) return false;
+      throw error;
+    }
+  }
+
+  async #loginAnew(userId: string, { methods, remember }: Required<LoginOptions>): Promise<void> {
+    const old = this.#refusal === undefined ? this.#record : undefined;
+    this.#startAnew(this.#textsForLogin(userId));
+    await this.#create("login", { userId, meta: { authenticatedAt: this.#core.clock.now(), methods, remember } });
+    if (old !== undefined) await this.#core.strategy.remove(old);
+  }
+
+  /** What a user may take over into a session of their own. */
+  #textsForLogin(userId: string): Texts {
+    // A double-clicked login: its first request rotated the secret away that the second one brings.
+    if (this.#superseded !== undefined) return this.#superseded.userId === userId ? this.#superseded.texts : NO_TEXTS;
+    const owner = this.#record?.userId;
+    if (owner !== undefined) return owner === userId ? this.#sessionData().texts() : NO_TEXTS;
+    const { keepAtLogin } = this.#core;
+    if (keepAtLogin === false) return NO_TEXTS;
+    const texts = this.#sessionData().texts();
+    if (keepAtLogin === true) return texts;
+    return new Map([...texts].filter(([key]) => keepAtLogin.includes(key)));
+  }
+
+  /** Goes on as a new session with these data. */
+  #startAnew(texts: Texts): void {
+    this.#id = undefined;
+    this.#secret = undefined;
+    this.#secretHash = undefined;
+    this.#record = undefined;
+    this.#superseded = undefined;
+    this.#refusal = undefined;
+    this.#texts = NO_TEXTS;
+    this.#data = new SessionData(this.#core.format, NO_TEXTS);
+    for (const [key, text] of texts) this.#data.view[key] = this.#core.format.codec.parse(text);
+  }
+
+  #end(how: "logout" | "destroyed"): Promise<void> {
+    return this.#exclusively(async () => {
+      this.#assertCanSend(how === "logout" ? "logout" : "destroy", false);
+      if (this.#refusal instanceof StoreUnavailableError) throw this.#refusal;
+      if (this.#record !== undefined) {
+        await this.#core.strategy.remove(this.#record);
+        this.#emit(how, {});
+      }
+      this.#startAnew(NO_TEXTS);
+      this.#flashes = [];
+      this.#needed = false;
+      this.#outgoing = "clear";
+    });
+  }
+
+  /**
+   * Gives the session another secret, together with this request's changes and those of `change`, and hands it to the
+   * client. With `graceUntil`, the periodic kind: the old secret may read until then.
+   */
+  async #rotate(
+    operation: string,
+    change?: (meta: SessionMeta, now: Instant) => { readonly userId?: string; readonly meta: Partial<SessionMeta> },
+    graceUntil?: Instant,
+  ): Promise<void> {
+    this.#assertCanSend(operation);
+    const secret = newSecret();
+    const secretHash = await hashSecret(secret);
+    const { clock, lifetime } = this.#core;
+    await this.#update(
+      async (record) => {
+        const now = clock.now();
+        // Another request has renewed it already.
+        if (graceUntil !== undefined && !lifetime.renewalDue(record, now)) return undefined;
+        const changes = await this.#changes(record);
+        const { previousUntil: _, ...meta } = changes?.meta ?? record.meta;
+        const changed = change?.(meta, now);
+        const rotated: SessionMeta = {
+          ...meta,
+          ...changed?.meta,
+          secretAt: now,
+          previousSecretHash: record.secretHash,
+          ...(graceUntil === undefined ? undefined : { previousUntil: graceUntil }),
+        };
+        const expiresAt = lifetime.deadline({ createdAt: record.createdAt, meta: rotated }, now);
+        return {
+          ...changes,
+          userId: changed?.userId ?? record.userId,
+          meta: rotated,
+          secretHash,
+          seenAt: now,
+          expiresAt,
+        };
+      },
+      { secret, secretHash },
+    );
+    this.#flashes = [];
+  }
+
+  /** This request's changes as a patch of `record`, or `undefined` when there are none. */
+  async #changes(record: SessionRecord): Promise<SessionPatch | undefined> {
+    const texts = await presentTexts(this.#core, record);
+    const planned = this.#data?.plan(texts);
+    if (planned === undefined && this.#flashes.length === 0) return undefined;
+    const { lifetime, schema, clock } = this.#core;
+    const seenAt = Math.max(record.seenAt, clock.now());
+    const migrated = planned !== undefined && schema.version !== (record.meta.dataVersion ?? 0);
+    const meta: Partial<SessionMeta> = {
+      ...(migrated ? { dataVersion: schema.version } : undefined),
+      ...(this.#flashes.length === 0
+        ? undefined
+        : { flashes: checkedFlashes([...(record.meta.flashes ?? []), ...this.#flashes]) }),
+    };
+    return {
+      ...(planned === undefined ? undefined : patchAgainst(record, texts, planned)),
+      ...(this.#passive ? undefined : { seenAt, expiresAt: lifetime.deadline(record, seenAt) }),
+      ...(Object.keys(meta).length === 0 ? undefined : { meta: { ...record.meta, ...meta } }),
+    };
+  }
+
+  /**
+   * Writes what `make` answers, whatever other requests do meanwhile: when one was first, `make` is asked again about
+   * the newer record. Never writes to a session that has ended or whose secret was changed for security.
+   */
+  async #update(
+    make: (record: SessionRecord) => Promise<SessionPatch | undefined>,
+    rotated?: { readonly secret: SessionSecret; readonly secretHash: SecretHash },
+  ): Promise<void> {
+    if (this.#refusal !== undefined) throw this.#refused(this.#refusal);
+    const { clock, lifetime, strategy } = this.#core;
+    const secret = rotated?.secret ?? (this.#secret as SessionSecret);
+    let record = this.#record as SessionRecord;
+    // A slow handler: perhaps another request has kept the session alive.
+    if (lifetime.expired(record, clock.now()) !== undefined) record = await this.#reread(record);
+    for (let attempt = 0; attempt < ATTEMPTS; attempt++) {
+      if (lifetime.expired(record, clock.now()) !== undefined) throw this.#late("expired");
+      if (!this.#entitledTo(record)) throw this.#late("rotated");
+      const patch = await make(record);
+      if (patch === undefined) return;
+      const updated = await strategy.update(record, patch, secret);
+      if (updated.outcome === "missing") throw this.#late("gone");
+      if (updated.outcome === "updated") {
+        this.#adopt(applyPatch(record, patch), secret, rotated?.secretHash ?? (this.#secretHash as SecretHash));
+        if (updated.token !== undefined) this.#send(updated.token);
+        return;
+      }
+      record = await this.#reread(record);
+      this.#data?.adopt(await presentTexts(this.#core, record));
+    }
+    throw new SessionConflictError([]);
+  }
+
+  async #reread(record: SessionRecord): Promise<SessionRecord> {
+    const fresh = await this.#core.strategy.reread(record);
+    if (fresh === undefined) throw this.#late("gone");
+    return fresh;
+  }
+
+  /** Whether the secret that this request came with still counts: nothing but a periodic renewal may have changed it. */
+  #entitledTo(record: SessionRecord): boolean {
+    const ours = this.#secretHash as SecretHash;
+    if (sameHash(record.secretHash, ours)) return true;
+    const { previousSecretHash, previousUntil = 0 } = record.meta;
+    return (
+      previousSecretHash !== undefined && sameHash(previousSecretHash, ours) && this.#core.clock.now() < previousUntil
+    );
+  }
+
+  #adopt(record: SessionRecord, secret: SessionSecret, secretHash: SecretHash): void {
+    this.#record = record;
+    this.#secret = secret;
+    this.#secretHash = secretHash;
+    if (this.#data === undefined) this.#texts = record.data;
+    else this.#data.settle(record.data);
+  }
+
+  #send(token: string): void {
+    const { lifetime, clock } = this.#core;
+    const record = this.#record as SessionRecord;
+    const kept = record.meta.remember ? lifetime.absoluteDeadline(record) - clock.now() : undefined;
+    this.#outgoing = { token, lifetime: kept };
+  }
+
+  #sessionData(): SessionData {
+    this.#data ??= new SessionData(this.#core.format, this.#texts);
+    return this.#data;
+  }
+
+  #assertCanSend(operation: string, secure = true): void {
+    if (this.#headSent) throw new HeadersSentError(operation);
+    if (secure) this.#connection.assertSecure();
+  }
+
+  #late(reason: "gone" | "expired" | "rotated"): SessionEndedError {
+    this.#emit("lateWrite", { reason });
+    return new SessionEndedError(reason);
+  }
+
+  #refused(refusal: CoatcheckError): CoatcheckError {
+    return refusal instanceof SessionEndedError ? this.#late(refusal.reason) : refusal;
+  }
+
+  #limitReached(userId: string): SessionLimitError {
+    this.#core.events.emit({ type: "limitReached", at: this.#core.clock.now(), userId });
+    return new SessionLimitError(this.#core.users.max);
+  }
+
+  #emit<Type extends SessionEventType>(type: Type, details: SessionEventDetails[Type]): void {
+    const { events, clock } = this.#core;
+    if (!events.heard(type)) return;
+    const facts = { sessionId: this.#id, userId: this.userId, device: this.#connection.device };
+    events.emit({ type, at: clock.now(), ...facts, ...(details as object) } as SessionEvent<Type>);
+  }
+
+  /** One after the other: a handler may forget to await what the end of the response then waits for. */
+  #exclusively<Result>(work: () => Promise<Result>): Promise<Result> {
+    const running = this.#work === undefined ? work() : this.#work.then(work);
+    const done = () => {
+      if (this.#work === settled) this.#work = undefined;
+    };
+    const settled: Promise<void> = running.then(done, done);
+    this.#work = settled;
+    return running;
+  }
+}
+
+/** @throws SessionTooLargeError */
+function checkedFlashes(flashes: readonly Flash[]): readonly Flash[] {
+  const bytes = utf8Length(JSON.stringify(flashes));
+  if (bytes > MAX_FLASH_BYTES) throw new SessionTooLargeError(bytes, MAX_FLASH_BYTES);
+  return flashes;
+}

@@ -1,0 +1,47 @@
+import type { SessionStore } from "../stores/store.ts";
+import type { Clock, Duration } from "./clock.ts";
+import { CorruptRecordError, StoreUnavailableError } from "./errors.ts";
+import type { SessionEvents } from "./events.ts";
+
+/** The store as the core sees it: every verb answers within `timeout` or rejects with `StoreUnavailableError`. */
+export function guardStore(store: SessionStore, clock: Clock, timeout: Duration, events: SessionEvents): SessionStore {
+  function guarded<Args extends unknown[], Result>(
+    operation: string,
+    verb: (...args: Args) => Promise<Result>,
+  ): (...args: Args) => Promise<Result> {
+    return (...args) =>
+      new Promise<Result>((resolve, reject) => {
+        let waiting = true;
+        const fail = (cause: unknown) => {
+          if (!waiting) return;
+          waiting = false;
+          cancel();
+          if (cause instanceof CorruptRecordError) return reject(cause);
+          events.emit({ type: "storeUnavailable", at: clock.now(), operation, cause });
+          reject(new StoreUnavailableError(operation, { cause }));
+        };
+        const cancel = clock.schedule(() => fail(new Error(`no answer within ${timeout} ms`)), timeout);
+        try {
+          verb.apply(store, args).then((result) => {
+            waiting = false;
+            cancel();
+            resolve(result);
+          }, fail);
+        } catch (cause) {
+          fail(cause);
+        }
+      });
+  }
+  return {
+    create: guarded("create", store.create),
+    read: guarded("read", store.read),
+    update: guarded("update", store.update),
+    touch: guarded("touch", store.touch),
+    remove: guarded("remove", store.remove),
+    listByUser: guarded("listByUser", store.listByUser),
+    removeByUser: guarded("removeByUser", store.removeByUser),
+    removeAll: guarded("removeAll", store.removeAll),
+    removeExpired: guarded("removeExpired", store.removeExpired),
+    close: async () => store.close?.(),
+  };
+}

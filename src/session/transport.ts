@@ -1,0 +1,43 @@
+import type { Duration } from "./clock.ts";
+
+/** What the core needs to know of a request. Each adapter makes one from its framework's request. */
+export interface RequestFacts {
+  /** In upper case. */
+  readonly method: string;
+  /** Value of a header, its name in lower case; repeated headers are joined with `", "`, Cookie with `"; "`. */
+  header(name: string): string | undefined;
+  /** Whether the client speaks TLS, as far as the proxies that are trusted say. */
+  readonly secure: boolean;
+  /** Host and port that the client asked for. */
+  readonly host: string;
+  /** Address of the client. */
+  readonly ip: string | undefined;
+}
+
+/** What a request brings. */
+export type Presented =
+  | { readonly kind: "none" }
+  | { readonly kind: "token"; readonly text: string }
+  /** More than one: an attack or a misconfiguration, so none counts (row ID-09). */
+  | { readonly kind: "duplicate" };
+
+/** What the response must say so that the client keeps or drops its token. */
+export interface ResponseChanges {
+  /** The one Set-Cookie line of ours, and the cookie's name, whose other lines it replaces (row CK-11). */
+  readonly cookie?: { readonly name: string; readonly line: string };
+  /** Headers to set. */
+  readonly headers: ReadonlyArray<readonly [name: string, value: string]>;
+}
+
+/** How the token travels. */
+export interface Transport {
+  /** Whether clients send the token unasked, so that cross-site requests must be refused. */
+  readonly ambient: boolean;
+  read(request: RequestFacts): Presented;
+  /** @throws InsecureTransportError when the connection would not protect a token */
+  assertSecure(request: RequestFacts): void;
+  /** Hands the client a token. `lifetime` is how long it is to be kept; `undefined` means until the browser closes. */
+  write(request: RequestFacts, token: string, lifetime: Duration | undefined): ResponseChanges;
+  /** Makes the client forget its token. */
+  clear(request: RequestFacts): ResponseChanges;
+}

@@ -1,0 +1,63 @@
+import type { Instant } from "../session/clock.ts";
+import type { SessionPatch, SessionRecord } from "../session/record.ts";
+import type { SessionId } from "../session/token.ts";
+
+export type { DeviceFacts, SessionMeta, SessionPatch, SessionRecord } from "../session/record.ts";
+export { applyPatch, patchData } from "../session/record.ts";
+
+/**
+ * The store contract. `storeConformance` in `coatcheck/testing` proves an implementation.
+ *
+ * Rules for every verb:
+ * - A session that does not exist is an answer (`undefined`, `"missing"`, `false`, `0`), never an error.
+ * - A promise that rejects means that the store failed and nothing is known about the write. The core turns it
+ *   into `StoreUnavailableError`; a store need not wrap its driver's errors. The one exception is a stored record that
+ *   cannot be understood: `read` rejects with `CorruptRecordError`.
+ * - A promise that resolves means that the write is as durable as the store promises to be.
+ * - Deadlines are judged by the core with its own clock. A store hands out expired records like any other; its own
+ *   time-to-live only collects garbage and may come late, never early.
+ * - There is no upsert: what was removed stays removed.
+ */
+export interface SessionStore {
+  /** Stores a new record. Rejects when a record with this id exists, and then changes nothing. */
+  create(record: SessionRecord): Promise<void>;
+
+  /** The record with this id, expired or not. `undefined` when there is none. */
+  read(id: SessionId): Promise<SessionRecord | undefined>;
+
+  /**
+   * Applies a patch and raises the version by one, atomically, if the stored version is `version`.
+   * `"stale"`: the record exists with another version; nothing changed. `"missing"`: there is no record; none is made.
+   */
+  update(id: SessionId, version: number, patch: SessionPatch): Promise<"updated" | "stale" | "missing">;
+
+  /**
+   * Notes activity: raises `seenAt` and `expiresAt` to these values where they are later than the stored ones, and
+   * leaves the version alone. Never creates, never shortens. `false` when there is no record.
+   */
+  touch(id: SessionId, seenAt: Instant, expiresAt: Instant): Promise<boolean>;
+
+  /**
+   * Removes the record; with `userId`, only if it belongs to that user, checked in the same step (row CC-04).
+   * `false` when nothing was removed.
+   */
+  remove(id: SessionId, userId?: string): Promise<boolean>;
+
+  /** All records of a user, in no particular order, expired ones included; complete for every write that has returned. */
+  listByUser(userId: string): Promise<SessionRecord[]>;
+
+  /** Removes all records of a user but `except`; the number removed. */
+  removeByUser(userId: string, except?: SessionId): Promise<number>;
+
+  /** Removes all records; the number removed. */
+  removeAll(): Promise<number>;
+
+  /**
+   * Removes at most `limit` records with `expiresAt <= now`, oldest first; the number removed. A record that is
+   * touched or updated past `now` at the same time is left alone.
+   */
+  removeExpired(now: Instant, limit: number): Promise<number>;
+
+  /** Gives back what the store itself opened. A client or handle that was passed in stays open. */
+  close?(): Promise<void>;
+}

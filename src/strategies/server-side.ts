@@ -1,0 +1,56 @@
+import type { Instant } from "../session/clock.ts";
+import type { SessionPatch, SessionRecord } from "../session/record.ts";
+import { formatToken, hashSecret, parseToken, type SessionSecret, sameHash } from "../session/token.ts";
+import type { SessionStore } from "../stores/store.ts";
+import type { Opened, Strategy, Updated } from "./strategy.ts";
+
+/** The record lives in a store; the client holds `<id>.<secret>`, of which the store knows only a hash. */
+export class ServerSide implements Strategy {
+  readonly #store: SessionStore;
+
+  constructor(store: SessionStore) {
+    this.#store = store;
+  }
+
+  wellFormed(text: string): boolean {
+    return parseToken(text) !== undefined;
+  }
+
+  async open(text: string): Promise<Opened> {
+    const token = parseToken(text);
+    if (token === undefined) return { outcome: "malformed" };
+    const hashing = hashSecret(token.secret);
+    const record = await this.#store.read(token.id);
+    if (record === undefined) return { outcome: "unknown", reason: "no-session" };
+    const secretHash = typeof hashing === "string" ? hashing : await hashing;
+    const { secret } = token;
+    if (sameHash(record.secretHash, secretHash)) return { outcome: "current", record, secret, secretHash };
+    const { previousSecretHash } = record.meta;
+    if (previousSecretHash !== undefined && sameHash(previousSecretHash, secretHash))
+      return { outcome: "previous", record, secret, secretHash };
+    return { outcome: "unknown", reason: "wrong-secret" };
+  }
+
+  async create(record: SessionRecord, secret: SessionSecret): Promise<string> {
+    await this.#store.create(record);
+    return formatToken({ id: record.id, secret });
+  }
+
+  reread(record: SessionRecord): Promise<SessionRecord | undefined> {
+    return this.#store.read(record.id);
+  }
+
+  async update(record: SessionRecord, patch: SessionPatch, secret: SessionSecret): Promise<Updated> {
+    const outcome = await this.#store.update(record.id, record.version, patch);
+    if (outcome !== "updated") return { outcome };
+    return patch.secretHash === undefined ? { outcome } : { outcome, token: formatToken({ id: record.id, secret }) };
+  }
+
+  async touch(record: SessionRecord, seenAt: Instant, expiresAt: Instant): Promise<undefined> {
+    await this.#store.touch(record.id, seenAt, expiresAt);
+  }
+
+  async remove(record: SessionRecord): Promise<void> {
+    await this.#store.remove(record.id);
+  }
+}

@@ -1,0 +1,49 @@
+import type { Presented, Transport } from "../session/transport.ts";
+import { assertSecure } from "./connection.ts";
+
+export interface HeaderOptions {
+  /** Header that the client sends its token in. Default `Authorization`, as `Bearer <token>` (RFC 6750). */
+  readonly request?: string;
+  /** Header in which the response hands a new token over; empty when the session ended. Default `Session-Token`. */
+  readonly response?: string;
+}
+
+const NAME = /^[!#$%&'*+\-.^_`|~0-9A-Za-z]+$/;
+
+/**
+ * The token in a header, for clients that are no browsers: mobile applications, command lines, servers. Such clients send
+ * nothing unasked, so there is no cross-site check.
+ */
+export function headerTransport(options: HeaderOptions = {}): Transport {
+  const request = (options.request ?? "Authorization").toLowerCase();
+  const response = options.response ?? "Session-Token";
+  for (const name of [request, response])
+    if (!NAME.test(name)) throw new TypeError(`${JSON.stringify(name)} is not a header name`);
+  const bearer = request === "authorization";
+
+  return {
+    ambient: false,
+    read(facts): Presented {
+      const value = facts.header(request);
+      if (value === undefined) return { kind: "none" };
+      // Repeated headers arrive joined, and a token holds no comma.
+      if (value.includes(",")) return { kind: "duplicate" };
+      if (!bearer) return { kind: "token", text: value.trim() };
+      const match = /^Bearer +([^ ]+) *$/i.exec(value);
+      return match?.[1] === undefined ? { kind: "none" } : { kind: "token", text: match[1] };
+    },
+    assertSecure,
+    write: (_request, token) => ({
+      headers: [
+        [response, token],
+        ["Cache-Control", "no-store"],
+      ],
+    }),
+    clear: () => ({
+      headers: [
+        [response, ""],
+        ["Cache-Control", "no-store"],
+      ],
+    }),
+  };
+}
