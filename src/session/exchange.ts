@@ -29,7 +29,7 @@ export class Exchange<Data extends object> {
 
   /** Saves what changed; rejects with the error to answer with. */
   commit(): Promise<void> {
-    return this.session.commit();
+    return this.session.commitAtHead();
   }
 
   /**
@@ -39,7 +39,7 @@ export class Exchange<Data extends object> {
   responseChanges(): ResponseChanges {
     const { outgoing } = this.session;
     this.session.headSent();
-    this.#endTurn();
+    this.end();
     if (outgoing === undefined) return NOTHING;
     if (outgoing === "clear") return this.#transport.clear(this.#request);
     return this.#transport.write(this.#request, outgoing.token, outgoing.lifetime);
@@ -47,6 +47,7 @@ export class Exchange<Data extends object> {
 
   /** Ends the turn of a request that came to no response, because the client has gone away or the handler failed. */
   end(): void {
+    this.session.releaseLease();
     this.#endTurn();
   }
 }

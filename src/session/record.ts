@@ -37,6 +37,19 @@ export interface SessionMeta {
   readonly dataVersion?: number;
 }
 
+/** A claim on a session for the length of one unsafe request, so that requests in several processes take turns. */
+export interface Lease {
+  /** The request that holds it: a random text. */
+  readonly holder: string;
+  /** The lease counts while `now < until`, whatever became of its holder. */
+  readonly until: Instant;
+}
+
+/** A wish for a lease, sent along with a read. */
+export interface LeaseRequest extends Lease {
+  readonly now: Instant;
+}
+
 /** What a store keeps. Immutable: a store may hand out the same object twice, and nobody changes one in place. */
 export interface SessionRecord {
   readonly id: SessionId;
@@ -52,6 +65,8 @@ export interface SessionRecord {
   readonly meta: SessionMeta;
   /** One text (JSON, unless another codec is set) per top-level key. Keys are arbitrary strings. */
   readonly data: ReadonlyMap<string, string>;
+  /** Who holds the session's lease, in stores that grant leases. No part of the session: `create` does not store it. */
+  readonly lease?: Lease;
 }
 
 /** The changes of one commit. An absent field stays as it is. */
@@ -67,6 +82,8 @@ export interface SessionPatch {
   readonly set?: ReadonlyMap<string, string>;
   /** Keys of `data` to remove. */
   readonly unset?: readonly string[];
+  /** Gives the lease back if this holder has it. */
+  readonly release?: string;
 }
 
 /** The record that results when a patch is applied: what every store's `update` must amount to. */

@@ -67,6 +67,8 @@ export type Beginning =
       readonly texts: Texts;
       readonly secret: SessionSecret;
       readonly secretHash: SecretHash;
+      /** The holder under which this request has the session's lease. */
+      readonly lease?: string | undefined;
     }
   /** The token was rotated out a moment ago, so another request of this visitor holds the session. */
   | { readonly kind: "superseded"; readonly record: SessionRecord; readonly texts: Texts };
@@ -96,6 +98,7 @@ export class Session<Data extends object = SessionDataShape> {
   #refusal: CoatcheckError | undefined;
   /** Where a rotated-out token led. Only a login by the same user may take its data over. */
   #superseded: { readonly userId: string | undefined; readonly texts: Texts } | undefined;
+  #lease: string | undefined;
   #outgoing: Outgoing;
   #headSent = false;
   #work: Promise<void> | undefined;
@@ -120,6 +123,7 @@ export class Session<Data extends object = SessionDataShape> {
       this.#secret = beginning.secret;
       this.#secretHash = beginning.secretHash;
       this.#texts = beginning.texts;
+      this.#lease = beginning.lease;
     } else if (beginning.kind === "superseded") {
       this.#superseded = { userId: beginning.record.userId, texts: beginning.texts };
     }
@@ -194,7 +198,14 @@ export class Session<Data extends object = SessionDataShape> {
       if (!(await users.hasRoom(userId, this.#record?.userId === userId ? this.id : undefined)))
         throw this.#limitReached(userId);
       const authenticated = { methods: options.methods ?? [], remember: options.remember ?? false };
-      if (!(await this.#loginInPlace(userId, authenticated))) await this.#loginAnew(userId, authenticated);
+      if (this.#keepsAll(userId)) {
+        // They proved who they are: if another request ended this session meanwhile, they get one of their own.
+        if (!(await this.#loginInPlace(userId, authenticated))) await this.#loginAnew(userId, authenticated);
+      } else {
+        const left = this.#refusal === undefined ? this.#record : undefined;
+        await this.#loginAnew(userId, authenticated);
+        if (left !== undefined) await this.#core.strategy.remove(left);
+      }
       if (!(await users.enforceLimit(this.#record as SessionRecord))) {
         // Racing logins agreed that this one is the surplus: what the visitor gathered goes on anonymously.
         this.#startAnew(this.#sessionData().texts());
@@ -327,6 +338,20 @@ export class Session<Data extends object = SessionDataShape> {
     return this.#exclusively(() => this.#commit());
   }
 
+  /** @internal The commit before the head of the response leaves, which ends the request's turn with the same write. */
+  commitAtHead(): Promise<void> {
+    return this.#exclusively(() => this.#commit(this.#lease));
+  }
+
+  /** @internal Ends the turn across processes, where no commit has done so. Nobody waits for it. */
+  releaseLease(): void {
+    const holder = this.#lease;
+    if (holder === undefined || this.#record === undefined) return;
+    this.#lease = undefined;
+    // The guard has reported a failure, and the lease runs out by itself.
+    this.#core.strategy.release(this.#record, holder).catch(() => {});
+  }
+
   toJSON(): object {
     return { id: this.id, isNew: this.isNew, userId: this.userId, createdAt: this.createdAt };
   }
@@ -372,7 +397,7 @@ export class Session<Data extends object = SessionDataShape> {
     return this.#core.lifetime.touchDue(this.#record, this.#core.clock.now()) ? "touched" : "untouched";
   }
 
-  async #commit(): Promise<void> {
+  async #commit(release?: string): Promise<void> {
     const state = this.#state();
     switch (state) {
       case "untouched":
@@ -381,7 +406,7 @@ export class Session<Data extends object = SessionDataShape> {
       case "touched":
         return this.#touch();
       case "changed":
-        await this.#save();
+        await this.#save(release);
         if (this.#renewalDue()) await this.#renewPeriodically();
         return;
       case "replaced":
@@ -403,9 +428,13 @@ export class Session<Data extends object = SessionDataShape> {
     }
   }
 
-  async #save(): Promise<void> {
-    await this.#update((record) => this.#changes(record));
+  async #save(release: string | undefined): Promise<void> {
+    await this.#update(async (record) => {
+      const patch = await this.#changes(record);
+      return release === undefined || patch === undefined ? patch : { ...patch, release };
+    });
     this.#flashes = [];
+    if (release !== undefined) this.#lease = undefined;
   }
 
   #renewalDue(): boolean {
@@ -463,12 +492,15 @@ export class Session<Data extends object = SessionDataShape> {
     this.#emit("created", {});
   }
 
-  /** Whether the stored session could be given to the user with all that it holds. */
+  /** Whether the stored session can be given to the user with all that it holds. */
+  #keepsAll(userId: string): boolean {
+    if (this.#record === undefined || this.#refusal !== undefined) return false;
+    const owner = this.#record.userId;
+    return owner === undefined ? this.#core.keepAtLogin === true : owner === userId;
+  }
+
+  /** `false` when the session ended, or was given another secret, while the user was typing the password. */
   async #loginInPlace(userId: string, { methods, remember }: Required<LoginOptions>): Promise<boolean> {
-    const record = this.#record;
-    if (record === undefined || this.#refusal !== undefined) return false;
-    const keepsAll = record.userId === undefined ? this.#core.keepAtLogin === true : record.userId === userId;
-    if (!keepsAll) return false;
     try {
       await this.#rotate("login", (_meta, now) => ({
         userId,
@@ -476,17 +508,14 @@ export class Session<Data extends object = SessionDataShape> {
       }));
       return true;
     } catch (error) {
-      // The session ended while the user was typing the password. They proved who they are, so they get another.
       if (error instanceof SessionEndedError) return false;
       throw error;
     }
   }
 
   async #loginAnew(userId: string, { methods, remember }: Required<LoginOptions>): Promise<void> {
-    const old = this.#refusal === undefined ? this.#record : undefined;
     this.#startAnew(this.#textsForLogin(userId));
     await this.#create("login", { userId, meta: { authenticatedAt: this.#core.clock.now(), methods, remember } });
-    if (old !== undefined) await this.#core.strategy.remove(old);
   }
 
   /** What a user may take over into a session of their own. */

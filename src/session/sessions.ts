@@ -1,10 +1,12 @@
 import { type CrossSiteCheck, isSafeMethod } from "../csrf/fetch-metadata.ts";
 import type { SessionStore } from "../stores/store.ts";
 import { ServerSide } from "../strategies/server-side.ts";
+import type { Opened } from "../strategies/strategy.ts";
 import { CleanUp } from "./clean-up.ts";
 import { type Clock, type Duration, seconds, systemClock } from "./clock.ts";
 import { type Codec, jsonCodec } from "./codec.ts";
 import { type Connection, presentTexts, type SessionCore } from "./core.ts";
+import { base64url, randomBytes } from "./crypto.ts";
 import type { ConflictPolicy } from "./data.ts";
 import { CorruptRecordError, CrossSiteRequestError, SessionEndedError, StoreUnavailableError } from "./errors.ts";
 import {
@@ -39,8 +41,8 @@ export interface SessionsSettings<Data extends object> extends SchemaOptions<Dat
   readonly keepAtLogin?: boolean | readonly (keyof Data & string)[];
   /** How many sessions a user may have. Default no limit. */
   readonly sessionsPerUser?: SessionLimit;
-  /** How long an unsafe request waits for others of its session, in milliseconds; `false` for not at all. Default 5000. */
-  readonly turns?: { readonly wait: Duration } | false;
+  /** How unsafe requests of one session take turns; `false` for not at all. */
+  readonly turns?: TurnsOptions | false;
   /** How long the store may take to answer, in milliseconds. Default 2000. */
   readonly storeTimeout?: Duration;
   /** Most bytes that the data of a session may take. Default 65536. */
@@ -52,6 +54,13 @@ export interface SessionsSettings<Data extends object> extends SchemaOptions<Dat
 /** Values that a session shows before they are set. Required when `Data` has keys that are not optional. */
 export type InitialData<Data extends object> =
   Partial<Data> extends Data ? { readonly initial?: Data } : { readonly initial: Data };
+
+export interface TurnsOptions {
+  /** How long a request waits for its turn before it goes ahead without, in milliseconds. Default 5000. */
+  readonly wait?: Duration;
+  /** Whether turns hold across processes too, by a lease, in stores that grant leases. Default true. */
+  readonly acrossProcesses?: boolean;
+}
 
 /** What a route may want otherwise than the rest. */
 export interface RouteOptions {
@@ -72,6 +81,8 @@ export class Sessions<Data extends object = SessionDataShape> {
   readonly #transport: Transport;
   readonly #crossSite: CrossSiteCheck | undefined;
   readonly #turns: Turns | undefined;
+  readonly #turnWait: Duration;
+  readonly #leases: boolean;
   readonly #cleanUp: CleanUp;
 
   /** @internal Use `createSessions`. */
@@ -80,17 +91,12 @@ export class Sessions<Data extends object = SessionDataShape> {
     transport: Transport,
     crossSite: CrossSiteCheck | undefined,
   ) {
-    const {
-      clock = systemClock,
-      codec = jsonCodec,
-      turns = { wait: seconds(5) },
-      storeTimeout = seconds(2),
-    } = settings;
+    const { clock = systemClock, codec = jsonCodec, turns = {}, storeTimeout = seconds(2) } = settings;
     if (typeof settings.store?.read !== "function")
       throw new TypeError("createSessions needs a store, such as sqliteStore(path) of coatcheck/sqlite");
     if (!(storeTimeout > 0)) throw new TypeError("storeTimeout must be a positive number of milliseconds");
-    if (turns !== false && !(turns.wait > 0))
-      throw new TypeError("turns.wait must be a positive number of milliseconds");
+    const { wait = seconds(5), acrossProcesses = true } = turns === false ? {} : turns;
+    if (!(wait > 0)) throw new TypeError("turns.wait must be a positive number of milliseconds");
     const { maxDataBytes = 65_536, onConflict = "reject" } = settings;
     if (!(maxDataBytes > 0)) throw new TypeError("maxDataBytes must be a positive number");
     if (typeof onConflict !== "function" && onConflict !== "reject" && onConflict !== "overwrite")
@@ -116,7 +122,9 @@ export class Sessions<Data extends object = SessionDataShape> {
     };
     this.#transport = transport;
     this.#crossSite = crossSite;
-    this.#turns = turns === false ? undefined : new Turns(clock, turns.wait);
+    this.#turns = turns === false ? undefined : new Turns(clock, wait);
+    this.#turnWait = wait;
+    this.#leases = acrossProcesses && settings.store.release !== undefined;
     this.#cleanUp = new CleanUp(store, clock, events);
   }
 
@@ -197,7 +205,7 @@ export class Sessions<Data extends object = SessionDataShape> {
     const takesTurn = this.#turns !== undefined && route.turns !== false && !isSafeMethod(request.method);
     const endTurn = takesTurn ? await this.#turns.take(text, () => this.#emit(connection, "turnTimedOut", {})) : noTurn;
     try {
-      const { beginning, refusal } = await this.#judge(text, connection);
+      const { beginning, refusal } = await this.#judge(text, connection, takesTurn && this.#leases);
       return exchange(begin(beginning, refusal), endTurn);
     } catch (error) {
       if (error instanceof StoreUnavailableError && route.storeDown === "anonymous")
@@ -208,11 +216,17 @@ export class Sessions<Data extends object = SessionDataShape> {
   }
 
   /** What a well-formed token is good for, now. */
-  async #judge(text: string, connection: Connection): Promise<{ beginning: Beginning; refusal?: SessionEndedError }> {
+  async #judge(
+    text: string,
+    connection: Connection,
+    leased: boolean,
+  ): Promise<{ beginning: Beginning; refusal?: SessionEndedError }> {
     const { strategy, lifetime, clock } = this.#core;
     const anonymous = { beginning: { kind: "anonymous" } } as const;
     try {
-      const opened = await strategy.open(text);
+      const holder = leased ? base64url(randomBytes(9)) : undefined;
+      const opened =
+        holder === undefined ? await strategy.open(text) : await this.#openLeased(text, holder, connection);
       switch (opened.outcome) {
         case "malformed":
           return anonymous;
@@ -229,7 +243,8 @@ export class Sessions<Data extends object = SessionDataShape> {
         return anonymous;
       }
       if (outcome === "current") {
-        return { beginning: { kind: "stored", ...opened, texts: await presentTexts(this.#core, record) } };
+        const lease = record.lease?.holder === holder ? holder : undefined;
+        return { beginning: { kind: "stored", ...opened, texts: await presentTexts(this.#core, record), lease } };
       }
       // The grace of a periodic renewal is for reading only; a security rotation has none (row RN-04).
       const refusal = new SessionEndedError("rotated");
@@ -245,6 +260,24 @@ export class Sessions<Data extends object = SessionDataShape> {
       if (!(error instanceof CorruptRecordError)) throw error;
       this.#emit(connection, "corruptRecord", {});
       return anonymous;
+    }
+  }
+
+  /** Opens a token with the session's lease, waiting while a request in another process has it. */
+  async #openLeased(text: string, holder: string, connection: Connection): Promise<Opened> {
+    const { strategy, clock } = this.#core;
+    const deadline = clock.now() + this.#turnWait;
+    for (;;) {
+      const now = clock.now();
+      const opened = await strategy.open(text, { holder, now, until: now + this.#turnWait });
+      const lease = opened.outcome === "current" ? opened.record.lease : undefined;
+      if (lease === undefined || lease.holder === holder) return opened;
+      if (clock.now() >= deadline) {
+        this.#emit(connection, "turnTimedOut", {});
+        return opened;
+      }
+      const pause = LEASE_POLL * (1 + ((randomBytes(1)[0] as number) % 4));
+      await new Promise<void>((resolve) => clock.schedule(resolve, pause));
     }
   }
 
@@ -283,6 +316,9 @@ export class Sessions<Data extends object = SessionDataShape> {
     events.emit({ type, ...common, ...(details as object) } as SessionEvent<Type>);
   }
 }
+
+/** The shortest pause before a lease that another process holds is asked for again; the longest is four times it. */
+const LEASE_POLL: Duration = 4;
 
 const noTurn: EndTurn = () => {};
 

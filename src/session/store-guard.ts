@@ -42,6 +42,8 @@ export function guardStore(store: SessionStore, clock: Clock, timeout: Duration,
     removeByUser: guarded("removeByUser", store.removeByUser),
     removeAll: guarded("removeAll", store.removeAll),
     removeExpired: guarded("removeExpired", store.removeExpired),
+    ...(store.release === undefined ? undefined : { release: guarded("release", store.release) }),
+    all: () => store.all(),
     close: async () => store.close?.(),
   };
 }

@@ -113,6 +113,13 @@ class MemoryStore implements SessionStore {
     return removed.length;
   }
 
+  async *all(): AsyncIterable<SessionRecord> {
+    for (const id of [...this.#records.keys()]) {
+      const record = this.#records.get(id);
+      if (record !== undefined) yield record;
+    }
+  }
+
   #put(record: SessionRecord): void {
     this.#records.set(record.id, record);
     if (record.userId !== undefined) add(this.#byUser, record.userId, record.id);

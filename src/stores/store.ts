@@ -1,8 +1,8 @@
 import type { Instant } from "../session/clock.ts";
-import type { SessionPatch, SessionRecord } from "../session/record.ts";
+import type { LeaseRequest, SessionPatch, SessionRecord } from "../session/record.ts";
 import type { SessionId } from "../session/token.ts";
 
-export type { DeviceFacts, SessionMeta, SessionPatch, SessionRecord } from "../session/record.ts";
+export type { DeviceFacts, Lease, LeaseRequest, SessionMeta, SessionPatch, SessionRecord } from "../session/record.ts";
 export { applyPatch, patchData } from "../session/record.ts";
 
 /**
@@ -22,8 +22,17 @@ export interface SessionStore {
   /** Stores a new record. Rejects when a record with this id exists, and then changes nothing. */
   create(record: SessionRecord): Promise<void>;
 
-  /** The record with this id, expired or not. `undefined` when there is none. */
-  read(id: SessionId): Promise<SessionRecord | undefined>;
+  /**
+   * The record with this id, expired or not. `undefined` when there is none.
+   *
+   * With `lease`, a store that grants leases does so in the same round trip, atomically: unless another holder has the
+   * lease at `lease.now`, it goes to `lease.holder` until `lease.until`. The record's `lease` tells who has it now. A
+   * store that grants none ignores the wish and answers without `lease`.
+   */
+  read(id: SessionId, lease?: LeaseRequest): Promise<SessionRecord | undefined>;
+
+  /** Gives a lease back that no update gave back. Only in stores that grant leases; harmless when it is not held. */
+  release?(id: SessionId, holder: string): Promise<void>;
 
   /**
    * Applies a patch and raises the version by one, atomically, if the stored version is `version`.
@@ -57,6 +66,13 @@ export interface SessionStore {
    * touched or updated past `now` at the same time is left alone.
    */
   removeExpired(now: Instant, limit: number): Promise<number>;
+
+  /**
+   * All records, expired ones included, in no particular order and a bounded number at a time: for operators and for
+   * moving to another store. A record that is there from beginning to end of the walk comes at least once; one that is
+   * created, changed or removed meanwhile may come or not. A corrupt record is passed over.
+   */
+  all(): AsyncIterable<SessionRecord>;
 
   /** Gives back what the store itself opened. A client or handle that was passed in stays open. */
   close?(): Promise<void>;

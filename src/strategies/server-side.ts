@@ -1,5 +1,5 @@
 import type { Instant } from "../session/clock.ts";
-import type { SessionPatch, SessionRecord } from "../session/record.ts";
+import type { LeaseRequest, SessionPatch, SessionRecord } from "../session/record.ts";
 import { formatToken, hashSecret, parseToken, type SessionSecret, sameHash } from "../session/token.ts";
 import type { SessionStore } from "../stores/store.ts";
 import type { Opened, Strategy, Updated } from "./strategy.ts";
@@ -16,15 +16,18 @@ export class ServerSide implements Strategy {
     return parseToken(text) !== undefined;
   }
 
-  async open(text: string): Promise<Opened> {
+  async open(text: string, lease?: LeaseRequest): Promise<Opened> {
     const token = parseToken(text);
     if (token === undefined) return { outcome: "malformed" };
     const hashing = hashSecret(token.secret);
-    const record = await this.#store.read(token.id);
+    const record = await this.#store.read(token.id, lease);
     if (record === undefined) return { outcome: "unknown", reason: "no-session" };
     const secretHash = typeof hashing === "string" ? hashing : await hashing;
     const { secret } = token;
     if (sameHash(record.secretHash, secretHash)) return { outcome: "current", record, secret, secretHash };
+    // Whoever knows no more than a public id must not keep its session's requests waiting.
+    if (lease !== undefined && record.lease?.holder === lease.holder)
+      this.release(record, lease.holder).catch(() => {});
     const { previousSecretHash } = record.meta;
     if (previousSecretHash !== undefined && sameHash(previousSecretHash, secretHash))
       return { outcome: "previous", record, secret, secretHash };
@@ -52,5 +55,9 @@ export class ServerSide implements Strategy {
 
   async remove(record: SessionRecord): Promise<void> {
     await this.#store.remove(record.id);
+  }
+
+  async release(record: SessionRecord, holder: string): Promise<void> {
+    await this.#store.release?.(record.id, holder);
   }
 }

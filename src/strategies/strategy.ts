@@ -1,5 +1,5 @@
 import type { Instant } from "../session/clock.ts";
-import type { SessionPatch, SessionRecord } from "../session/record.ts";
+import type { LeaseRequest, SessionPatch, SessionRecord } from "../session/record.ts";
 import type { SecretHash, SessionSecret } from "../session/token.ts";
 
 /** What a token from outside stands for. Deadlines are not judged here. */
@@ -23,7 +23,8 @@ export type Updated =
 export interface Strategy {
   /** Whether the text has the form of a token: what has not never gets further (row ID-05). */
   wellFormed(text: string): boolean;
-  open(text: string): Promise<Opened>;
+  /** `lease`: asks the store for the session's lease on the way. */
+  open(text: string, lease?: LeaseRequest): Promise<Opened>;
   /** Keeps a new record; the token to send. */
   create(record: SessionRecord, secret: SessionSecret): Promise<string>;
   /** Reads the record again after `stale`. */
@@ -33,4 +34,6 @@ export interface Strategy {
   /** Notes activity; the token to send, if another one. */
   touch(record: SessionRecord, seenAt: Instant, expiresAt: Instant): Promise<string | undefined>;
   remove(record: SessionRecord): Promise<void>;
+  /** Gives a lease back. */
+  release(record: SessionRecord, holder: string): Promise<void>;
 }
