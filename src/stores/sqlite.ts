@@ -1,0 +1,407 @@
+/**
+ * Sessions in an SQLite file.
+ *
+ * @module
+ */
+import { type Clock, type Duration, type Instant, systemClock } from "../session/clock.ts";
+import { randomBytes } from "../session/crypto.ts";
+import type { SessionId } from "../session/token.ts";
+import { dataFromText, dataToText, metaToText, toPlainText } from "./record-texts.ts";
+import { isBusy, openSqliteFile, type SqliteHandle, type SqliteStatement } from "./sqlite-handle.ts";
+import { type LeaseRequest, patchData, type SessionPatch, type SessionRecord, type SessionStore } from "./store.ts";
+import { recordOfRow, type TableRow, understoodRecords } from "./table-row.ts";
+
+export type { SqliteHandle, SqliteStatement, SqliteValue } from "./sqlite-handle.ts";
+
+export interface SqliteStoreOptions {
+  /** Name of the table: letters, digits and `_`, at most 63. Made when it is not there. Default `coatcheck_sessions`. */
+  readonly table?: string;
+  /**
+   * What an acknowledged write survives. `"full"`: a power cut. `"normal"`: the end of the process, however violent, but a
+   * power cut may undo the last writes; several times faster. Default `"full"`. Only for a path: a handle that is passed
+   * in keeps its own pragmas.
+   */
+  readonly synchronous?: "full" | "normal";
+  /** Default: the machine's. */
+  readonly clock?: Clock;
+}
+
+/** How long SQLite itself waits for a lock, once; the event loop stands still meanwhile. */
+const BLOCKING_WAIT: Duration = 100;
+/** How long an operation is tried again while another connection holds the lock. */
+const PATIENCE: Duration = 1500;
+const FIRST_PAUSE: Duration = 4;
+const LONGEST_PAUSE: Duration = 64;
+
+const PAGE = 200;
+const SCHEMA_VERSION = 1;
+
+/**
+ * Sessions in an SQLite database: a path, or an open handle of libsql, better-sqlite3, `node:sqlite` or `bun:sqlite`. Several
+ * processes of one machine may share a file. For a path, libsql, better-sqlite3 or `node:sqlite` is imported at the first use,
+ * whichever is there; the file is in WAL mode.
+ *
+ * While another connection holds the write lock, an operation is tried again for 1.5 seconds, then it rejects. Of a handle
+ * that is passed in, the pragmas are the application's: WAL mode and a `busy_timeout` of 100 ms are advised, because SQLite
+ * waits with the event loop standing still. It must have no transaction open across an `await`: writes are refused meanwhile.
+ *
+ * @throws TypeError for arguments that do not fit; what is wrong with the file shows at the first use
+ */
+export function sqliteStore(pathOrHandle: string | SqliteHandle, options: SqliteStoreOptions = {}): SessionStore {
+  const { table = "coatcheck_sessions", synchronous, clock = systemClock } = options;
+  if (!/^(?!sqlite_)[A-Za-z_][A-Za-z0-9_]{0,62}$/i.test(table))
+    throw new TypeError(`sqliteStore: ${JSON.stringify(table.slice(0, 64))} cannot be the name of a table`);
+  if (synchronous !== undefined && synchronous !== "full" && synchronous !== "normal")
+    throw new TypeError('sqliteStore: synchronous is "full" or "normal"');
+  if (typeof pathOrHandle === "string") {
+    if (pathOrHandle === "" || pathOrHandle.includes("\0"))
+      throw new TypeError("sqliteStore: the path is empty or has a NUL");
+    if (pathOrHandle.includes("://"))
+      throw new TypeError("sqliteStore takes the path of a file, not a URL; openStore of coatcheck/stores takes URLs");
+  } else {
+    if (typeof pathOrHandle?.prepare !== "function" || typeof pathOrHandle.exec !== "function")
+      throw new TypeError("sqliteStore needs a path, or an open database with prepare() and exec()");
+    if (synchronous !== undefined)
+      throw new TypeError("sqliteStore: set synchronous on the handle itself; its pragmas are yours");
+  }
+  return new SqliteStore(pathOrHandle, table, synchronous ?? "full", clock);
+}
+
+class SqliteStore implements SessionStore {
+  readonly #source: string | SqliteHandle;
+  readonly #table: string;
+  readonly #synchronous: "full" | "normal";
+  readonly #clock: Clock;
+  #database: Database | undefined;
+  #opening: Promise<Database> | undefined;
+  #closed = false;
+  /** Operations that wait for another connection's lock. */
+  #waiting = 0;
+
+  constructor(source: string | SqliteHandle, table: string, synchronous: "full" | "normal", clock: Clock) {
+    this.#source = source;
+    this.#table = table;
+    this.#synchronous = synchronous;
+    this.#clock = clock;
+  }
+
+  create(record: SessionRecord): Promise<void> {
+    return this.#write(({ statements }) => {
+      statements.insert.run(
+        record.id,
+        record.secretHash,
+        record.version,
+        record.createdAt,
+        record.seenAt,
+        record.expiresAt,
+        record.userId === undefined ? null : toPlainText(record.userId),
+        metaToText(record.meta),
+        dataToText(record.data),
+      );
+    });
+  }
+
+  read(id: SessionId, lease?: LeaseRequest): Promise<SessionRecord | undefined> {
+    if (lease !== undefined) return this.#readLeased(id, lease);
+    return this.#run(({ statements }) => {
+      const row = statements.read.get(id) as TableRow | null | undefined;
+      return row ? recordOfRow(row) : undefined;
+    });
+  }
+
+  release(id: SessionId, holder: string): Promise<void> {
+    return this.#writeLease(({ statements }) => {
+      statements.release.run(id, toPlainText(holder));
+    });
+  }
+
+  update(id: SessionId, version: number, patch: SessionPatch): Promise<"updated" | "stale" | "missing"> {
+    return this.#write(({ statements }) => {
+      const row = statements.readData.get(id) as Pick<TableRow, "version" | "texts"> | null | undefined;
+      if (!row) return "missing";
+      if (Number(row.version) !== version) return "stale";
+      const changesData = Boolean(patch.set?.size || patch.unset?.length);
+      statements.update.run(
+        patch.secretHash ?? null,
+        patch.seenAt ?? null,
+        patch.expiresAt ?? null,
+        patch.userId === undefined ? 0 : 1,
+        patch.userId === undefined || patch.userId === null ? null : toPlainText(patch.userId),
+        patch.meta === undefined ? null : metaToText(patch.meta),
+        changesData ? dataToText(patchData(dataFromText(row.texts), patch)) : null,
+        patch.release === undefined ? null : toPlainText(patch.release),
+        id,
+      );
+      return "updated";
+    });
+  }
+
+  touch(id: SessionId, seenAt: Instant, expiresAt: Instant): Promise<boolean> {
+    return this.#write(({ statements }) => changes(statements.touch.run(seenAt, expiresAt, id)) > 0);
+  }
+
+  remove(id: SessionId, userId?: string): Promise<boolean> {
+    return this.#write(({ statements }) => {
+      const removed =
+        userId === undefined ? statements.remove.run(id) : statements.removeOfUser.run(id, toPlainText(userId));
+      return changes(removed) > 0;
+    });
+  }
+
+  listByUser(userId: string): Promise<SessionRecord[]> {
+    return this.#run(({ statements }) =>
+      understoodRecords(statements.listByUser.all(toPlainText(userId)) as TableRow[], recordOfRow),
+    );
+  }
+
+  removeByUser(userId: string, except?: SessionId): Promise<number> {
+    return this.#write(({ statements }) => changes(statements.removeByUser.run(toPlainText(userId), except ?? "")));
+  }
+
+  removeAll(): Promise<number> {
+    return this.#write(({ statements }) => changes(statements.removeAll.run()));
+  }
+
+  async removeExpired(now: Instant, limit: number): Promise<number> {
+    const removed = await this.#write(({ statements }) => changes(statements.removeExpired.run(now, limit, now)));
+    await otherWork();
+    return removed;
+  }
+
+  async *all(): AsyncGenerator<SessionRecord> {
+    let last = "";
+    for (;;) {
+      const rows = await this.#run(({ statements }) => statements.page.all(last, PAGE) as TableRow[]);
+      yield* understoodRecords(rows, recordOfRow);
+      if (rows.length < PAGE) return;
+      await otherWork();
+      last = String(rows.at(-1)?.id);
+    }
+  }
+
+  async close(): Promise<void> {
+    if (this.#closed) return;
+    this.#closed = true;
+    const database = await this.#opening?.catch(() => undefined);
+    this.#database = undefined;
+    this.#opening = undefined;
+    if (typeof this.#source === "string") database?.handle.close?.();
+  }
+
+  #readLeased(id: SessionId, lease: LeaseRequest): Promise<SessionRecord | undefined> {
+    return this.#writeLease(({ statements }) => {
+      const row = statements.read.get(id) as TableRow | null | undefined;
+      if (!row) return undefined;
+      const record = recordOfRow(row);
+      const taken =
+        record.lease !== undefined && record.lease.holder !== lease.holder && lease.now < record.lease.until;
+      if (taken) return record;
+      statements.lease.run(toPlainText(lease.holder), lease.until, id);
+      return { ...record, lease: { holder: lease.holder, until: lease.until } };
+    });
+  }
+
+  /** Leases need not survive a power cut, so they do not wait for the disk. */
+  #writeLease<Result>(work: (database: Database) => Result): Promise<Result> {
+    if (typeof this.#source !== "string" || this.#synchronous !== "full") return this.#write(work);
+    return this.#run((database) => {
+      database.handle.exec("PRAGMA synchronous = NORMAL");
+      try {
+        return inTransaction(database.handle, () => work(database));
+      } finally {
+        database.handle.exec("PRAGMA synchronous = FULL");
+      }
+    });
+  }
+
+  /** One transaction that holds the write lock from its beginning. `work` is synchronous, so nothing comes in between. */
+  #write<Result>(work: (database: Database) => Result): Promise<Result> {
+    return this.#run((database) => inTransaction(database.handle, () => work(database)));
+  }
+
+  /** Runs `work`; again, while another connection holds a lock that it needs. */
+  async #run<Result>(work: (database: Database) => Result): Promise<Result> {
+    const database = this.#database ?? (await this.#opened());
+    try {
+      return work(database);
+    } catch (error) {
+      if (!isBusy(error)) throw error;
+    }
+    return this.#retry(async () => work(await this.#opened()));
+  }
+
+  async #retry<Result>(attempt: () => Promise<Result>): Promise<Result> {
+    const deadline = this.#clock.now() + PATIENCE;
+    if (this.#waiting++ === 0) this.#waitInSqlite(0);
+    try {
+      for (let pause = FIRST_PAUSE; ; pause = Math.min(2 * pause, LONGEST_PAUSE)) {
+        await this.#pause(pause);
+        try {
+          return await attempt();
+        } catch (error) {
+          if (!isBusy(error) || this.#clock.now() >= deadline) throw error;
+        }
+      }
+    } finally {
+      if (--this.#waiting === 0) this.#waitInSqlite(BLOCKING_WAIT);
+    }
+  }
+
+  /** Only the first operation that meets a lock blocks the event loop; until the lock is gone the others just look. */
+  #waitInSqlite(wait: Duration): void {
+    if (typeof this.#source === "string") this.#database?.handle.exec(`PRAGMA busy_timeout = ${wait}`);
+  }
+
+  async #pause(length: Duration): Promise<void> {
+    const jitter = (randomBytes(1)[0] as number) / 255;
+    // The clock does not keep the process alive, and a process must not end before its write was answered.
+    const alive = setInterval(() => {}, 60_000);
+    await new Promise<void>((resolve) => this.#clock.schedule(resolve, length * (0.5 + jitter / 2)));
+    clearInterval(alive);
+  }
+
+  async #opened(): Promise<Database> {
+    if (this.#closed) throw new Error("the store has been closed");
+    this.#opening ??= this.#open();
+    try {
+      return await this.#opening;
+    } catch (error) {
+      // The next operation tries again.
+      this.#opening = undefined;
+      throw error;
+    }
+  }
+
+  async #open(): Promise<Database> {
+    const path = typeof this.#source === "string" ? this.#source : undefined;
+    const handle = typeof this.#source === "string" ? await openSqliteFile(this.#source) : this.#source;
+    const prepared = () => {
+      if (path !== undefined) setPragmas(handle, this.#synchronous);
+      createTable(handle, this.#table);
+      return { handle, statements: prepareStatements(handle, this.#table) };
+    };
+    try {
+      let database: Database;
+      try {
+        database = prepared();
+      } catch (error) {
+        if (!isBusy(error)) throw error;
+        database = await this.#retry(async () => prepared());
+      }
+      if (!this.#closed) this.#database = database;
+      return database;
+    } catch (error) {
+      if (path !== undefined) handle.close?.();
+      throw error;
+    }
+  }
+}
+
+/** SQLite answers at once, so batch after batch would keep the event loop from everything else. */
+const otherWork = (): Promise<void> => new Promise((resolve) => setImmediate(resolve));
+
+interface Database {
+  readonly handle: SqliteHandle;
+  readonly statements: Statements;
+}
+
+type Statements = ReturnType<typeof prepareStatements>;
+
+function setPragmas(handle: SqliteHandle, synchronous: "full" | "normal"): void {
+  handle.exec(`PRAGMA busy_timeout = ${BLOCKING_WAIT}`);
+  handle.exec("PRAGMA journal_mode = WAL");
+  handle.exec(`PRAGMA synchronous = ${synchronous}`);
+}
+
+/** Makes the table unless it is there. Processes that open at once do so one after the other. */
+function createTable(handle: SqliteHandle, table: string): void {
+  inTransaction(handle, () => {
+    handle.exec(
+      `CREATE TABLE IF NOT EXISTS "${table}" (
+         id TEXT NOT NULL PRIMARY KEY,
+         secret_hash TEXT NOT NULL,
+         version INTEGER NOT NULL,
+         created_at INTEGER NOT NULL,
+         seen_at INTEGER NOT NULL,
+         expires_at INTEGER NOT NULL,
+         user_id TEXT,
+         meta TEXT NOT NULL,
+         data TEXT NOT NULL,
+         lease_holder TEXT,
+         lease_until INTEGER
+       )`,
+    );
+    handle.exec(`CREATE INDEX IF NOT EXISTS "${table}_expires_at" ON "${table}" (expires_at)`);
+    handle.exec(`CREATE INDEX IF NOT EXISTS "${table}_user_id" ON "${table}" (user_id) WHERE user_id IS NOT NULL`);
+    // PRAGMA user_version belongs to the application.
+    handle.exec(`CREATE TABLE IF NOT EXISTS "${table}_schema" (version INTEGER NOT NULL)`);
+    handle.exec(
+      `INSERT INTO "${table}_schema" SELECT ${SCHEMA_VERSION} WHERE NOT EXISTS (SELECT 1 FROM "${table}_schema")`,
+    );
+    const found = handle.prepare(`SELECT version FROM "${table}_schema"`).get() as { version: unknown };
+    if (Number(found.version) !== SCHEMA_VERSION)
+      throw new Error(
+        `the table ${table} has schema version ${Number(found.version)}; this release knows ${SCHEMA_VERSION}`,
+      );
+  });
+}
+
+const COLUMNS =
+  "id, secret_hash, version, created_at, seen_at, expires_at, user_id, meta, data AS texts, lease_holder, lease_until";
+
+function prepareStatements(handle: SqliteHandle, name: string) {
+  const table = `"${name}"`;
+  const prepare = (sql: string): SqliteStatement => handle.prepare(sql);
+  return {
+    insert: prepare(
+      `INSERT INTO ${table} (id, secret_hash, version, created_at, seen_at, expires_at, user_id, meta, data)
+       VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)`,
+    ),
+    read: prepare(`SELECT ${COLUMNS} FROM ${table} WHERE id = ?`),
+    readData: prepare(`SELECT version, data AS texts FROM ${table} WHERE id = ?`),
+    update: prepare(
+      `UPDATE ${table} SET
+         version = version + 1,
+         secret_hash = coalesce(?, secret_hash),
+         seen_at = coalesce(?, seen_at),
+         expires_at = coalesce(?, expires_at),
+         user_id = CASE ? WHEN 1 THEN ? ELSE user_id END,
+         meta = coalesce(?, meta),
+         data = coalesce(?, data),
+         lease_holder = nullif(lease_holder, ?)
+       WHERE id = ?`,
+    ),
+    touch: prepare(`UPDATE ${table} SET seen_at = max(seen_at, ?), expires_at = max(expires_at, ?) WHERE id = ?`),
+    lease: prepare(`UPDATE ${table} SET lease_holder = ?, lease_until = ? WHERE id = ?`),
+    release: prepare(`UPDATE ${table} SET lease_holder = NULL WHERE id = ? AND lease_holder = ?`),
+    remove: prepare(`DELETE FROM ${table} WHERE id = ?`),
+    removeOfUser: prepare(`DELETE FROM ${table} WHERE id = ? AND user_id = ?`),
+    listByUser: prepare(`SELECT ${COLUMNS} FROM ${table} WHERE user_id = ?`),
+    removeByUser: prepare(`DELETE FROM ${table} WHERE user_id = ? AND id <> ?`),
+    removeAll: prepare(`DELETE FROM ${table}`),
+    removeExpired: prepare(
+      `DELETE FROM ${table} WHERE rowid IN
+         (SELECT rowid FROM ${table} WHERE expires_at <= ? ORDER BY expires_at LIMIT ?) AND expires_at <= ?`,
+    ),
+    page: prepare(`SELECT ${COLUMNS} FROM ${table} WHERE id > ? ORDER BY id LIMIT ?`),
+  };
+}
+
+function inTransaction<Result>(handle: SqliteHandle, work: () => Result): Result {
+  handle.exec("BEGIN IMMEDIATE");
+  try {
+    const result = work();
+    handle.exec("COMMIT");
+    return result;
+  } catch (error) {
+    try {
+      handle.exec("ROLLBACK");
+    } catch {
+      // SQLite has rolled back by itself, as it does when the disk is full.
+    }
+    throw error;
+  }
+}
+
+/** How many rows a statement changed; drivers may answer with bigint. */
+const changes = (result: unknown): number => Number((result as { changes: unknown }).changes);
