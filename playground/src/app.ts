@@ -1,0 +1,96 @@
+import { fileURLToPath } from "node:url";
+import { createSessions, type SessionsOptions, systemClock } from "coatcheck";
+import { requireCsrfToken, sessionMiddleware } from "coatcheck/express";
+import express, { type ErrorRequestHandler, type Express, type RequestHandler } from "express";
+import { seed } from "./accounts.ts";
+import { setFileHeaders, withHeaders } from "./answers.ts";
+import { ShopDatabase } from "./database.ts";
+import { problemAnswers } from "./problem-answers.ts";
+import { Problem } from "./problems.ts";
+import { accountRoutes } from "./routes/accounts.ts";
+import { cartRoutes } from "./routes/cart.ts";
+import { checkoutRoutes } from "./routes/checkout.ts";
+import { checkoutFormRoutes } from "./routes/checkout-form.ts";
+import { deviceRoutes } from "./routes/devices.ts";
+import { journeyRoutes } from "./routes/journey.ts";
+import { preferenceRoutes } from "./routes/preferences.ts";
+import { productRoutes } from "./routes/products.ts";
+import { Shop } from "./shop.ts";
+import { newVisit, type Visit } from "./visit.ts";
+
+export interface ShopOptions extends Pick<SessionsOptions<Visit>, "store" | "clock"> {
+  /** Where the shop's own database is. */
+  readonly dataDir: string;
+  /** As in Express: which proxies to believe. Default none. */
+  readonly trustProxy?: string | number | boolean | undefined;
+}
+
+export interface RunningShop extends Pick<Shop, "sessions" | "database"> {
+  readonly app: Express;
+  /** Closes sessions and database. */
+  close(): Promise<void>;
+}
+
+/** Puts the shop together. */
+export async function createShop({
+  store,
+  clock = systemClock,
+  dataDir,
+  trustProxy,
+}: ShopOptions): Promise<RunningShop> {
+  const database = new ShopDatabase(dataDir);
+  await seed(database);
+  const sessions = createSessions<Visit>({ store, clock, initial: newVisit });
+  const shop = new Shop(sessions, database, clock);
+  const onError = problemAnswers(shop);
+
+  const app = express();
+  app.disable("x-powered-by");
+  app.disable("etag");
+  if (trustProxy !== undefined) app.set("trust proxy", trustProxy);
+
+  app.use(express.static(PUBLIC_FILES, { index: false, redirect: false, setHeaders: setFileHeaders }));
+  app.use(withHeaders);
+  // Bodies first: a turn of the session is not spent waiting for a slow upload.
+  app.use(express.json({ limit: MAX_BODY }), express.urlencoded({ extended: false, limit: MAX_BODY }));
+  app.use(sessionMiddleware(sessions, { onError }));
+  app.use(csrfTokenOfForms(requireCsrfToken(sessions, { onError })));
+
+  app.use(
+    productRoutes(shop),
+    cartRoutes(shop),
+    checkoutRoutes(shop),
+    checkoutFormRoutes(shop),
+    accountRoutes(shop),
+    preferenceRoutes(shop),
+    journeyRoutes(shop),
+    deviceRoutes(shop),
+  );
+  app.use(() => {
+    throw new Problem(404, "There is no such page.");
+  });
+  const lastResort: ErrorRequestHandler = (error, req, res, _next) => onError(error, req, res);
+  app.use(lastResort);
+
+  return {
+    app,
+    sessions,
+    database,
+    async close() {
+      await sessions.close();
+      database.close();
+    },
+  };
+}
+
+const PUBLIC_FILES = fileURLToPath(new URL("../public", import.meta.url));
+const MAX_BODY = "16kb";
+
+/** Whatever a plain form of another site could send needs the token. JSON it could not; that is left to the cross-site check. */
+function csrfTokenOfForms(requireToken: RequestHandler): RequestHandler {
+  return (req, res, next) => {
+    const type = req.headers["content-type"];
+    if (type === undefined || /^application\/json\b/i.test(type)) return next();
+    requireToken(req, res, next);
+  };
+}

@@ -1,0 +1,35 @@
+import { join } from "node:path";
+
+/** The settings of the server, from the environment. */
+export interface Config {
+  /** `PORT`: 3000 unless set; 0 takes a free one. */
+  readonly port: number;
+  /** `HOST`: this machine only, unless set. The seeded account's password is public. */
+  readonly host: string;
+  /** `DATA_DIR`: where the databases are. */
+  readonly dataDir: string;
+  /** `STORE_URL`: where sessions are kept. */
+  readonly storeUrl: string;
+  /** `TRUST_PROXY`, as Express takes it: a number of proxies, or addresses. */
+  readonly trustProxy: string | number | boolean | undefined;
+}
+
+/** @throws Error with a sentence for the one who set it */
+export function readConfig(env: NodeJS.ProcessEnv): Config {
+  const port = env.PORT || "3000";
+  if (!/^\d{1,5}$/.test(port) || Number(port) > 65_535) throw new Error("PORT must be a number from 0 to 65535.");
+  const dataDir = env.DATA_DIR || "data";
+  return {
+    port: Number(port),
+    host: env.HOST || "127.0.0.1",
+    dataDir,
+    storeUrl: env.STORE_URL || `sqlite:${join(dataDir, "sessions.db")}`,
+    trustProxy: trustProxy(env.TRUST_PROXY),
+  };
+}
+
+function trustProxy(value: string | undefined): Config["trustProxy"] {
+  if (value === undefined || value === "") return undefined;
+  if (value === "true" || value === "false") return value === "true";
+  return /^\d+$/.test(value) ? Number(value) : value;
+}

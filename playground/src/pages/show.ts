@@ -1,0 +1,58 @@
+import type { Request, Response } from "express";
+import { wantsHtml } from "../answers.ts";
+import { type Html, html } from "../html.ts";
+import type { Shop } from "../shop.ts";
+import type { PageView } from "../visit.ts";
+import { page } from "./layout.ts";
+
+const TRAIL_LENGTH = 50;
+
+export interface Page {
+  readonly title: string;
+  readonly status?: number;
+  /** Whether the view belongs to the visitor's journey. Default true. */
+  readonly recorded?: boolean;
+  /** The page's own part. `csrf` is the hidden field that each of its forms needs. */
+  content(csrf: Html): Html;
+}
+
+/** Shows a page: with the waiting messages, and with a note of it in the visitor's trail. */
+export async function showPage(shop: Shop, request: Request, response: Response, shown: Page): Promise<void> {
+  const session = shop.session(request);
+  const { status = 200, recorded = true } = shown;
+  if (recorded && status === 200) {
+    const view: PageView = { path: request.path, at: shop.clock.now() };
+    // Not an assignment: pages are loaded in parallel, and of two views none may get lost.
+    session.update("trail", (trail) => [...trail, view].slice(-TRAIL_LENGTH));
+  }
+  const csrf = html`<input type="hidden" name="_csrf" value="${await session.csrfToken()}">`;
+  const { cart, preferences } = session.data;
+  const frame = {
+    account: shop.account(request),
+    cartCount: cart.reduce((sum, line) => sum + line.quantity, 0),
+    flashes: await session.takeFlash(),
+    theme: themeOf(preferences.theme),
+    csrf,
+    path: request.path,
+  };
+  response
+    .status(status)
+    .type("html")
+    .send(page(shown.title, shown.content(csrf), frame).toString());
+}
+
+/** After a form: another page, so that a reload sends nothing twice, with a message. For all others: JSON. */
+export function answer(
+  shop: Shop,
+  request: Request,
+  response: Response,
+  options: { readonly json: object; readonly status?: number; readonly goTo: string; readonly message?: string },
+): void {
+  const { json, status = 200, goTo, message } = options;
+  if (!wantsHtml(request)) return void response.status(status).json(json);
+  if (message !== undefined) shop.session(request).flash("done", message);
+  response.redirect(303, goTo);
+}
+
+/** Preferences may hold anything. */
+const themeOf = (value: unknown): string => (value === "dark" || value === "light" ? value : "auto");

@@ -1,0 +1,29 @@
+import { Router } from "express";
+import { wantsHtml } from "../answers.ts";
+import { mergedPreferences, preferences } from "../input.ts";
+import { preferencesPage } from "../pages/preferences.ts";
+import { answer, showPage } from "../pages/show.ts";
+import type { Shop } from "../shop.ts";
+
+const PATH = "/preferences";
+
+export function preferenceRoutes(shop: Shop): Router {
+  const router = Router();
+
+  router.get(PATH, async (req, res) => {
+    shop.requireAccount(req, PATH);
+    const { data } = shop.session(req);
+    if (wantsHtml(req)) return showPage(shop, req, res, preferencesPage(data.preferences));
+    res.json(data.preferences);
+  });
+
+  router.post(PATH, (req, res) => {
+    shop.requireAccount(req, PATH);
+    const added = preferences(req.body);
+    // Two tabs may save at the same time, even through two servers: both are merged.
+    shop.session(req).update("preferences", (old) => mergedPreferences(old, added));
+    answer(shop, req, res, { json: { success: true }, goTo: PATH, message: "Saved." });
+  });
+
+  return router;
+}

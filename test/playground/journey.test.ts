@@ -1,0 +1,62 @@
+import { TestClock } from "coatcheck/testing";
+import { beforeAll, beforeEach, expect, test } from "vitest";
+import { type OpenShop, openShop, Visitor } from "./support.ts";
+
+const clock = new TestClock();
+let shop: OpenShop;
+let visitor: Visitor;
+beforeAll(async () => {
+  shop = await openShop({ clock });
+});
+beforeEach(() => {
+  visitor = new Visitor(shop.url);
+});
+
+const journey = async (): Promise<Array<{ path: string; at: number }>> => (await visitor.get("/journey")).json.journey;
+
+test("has the pages that were seen, with times", async () => {
+  const start = clock.now();
+  await visitor.page("/");
+  await clock.advance(1000);
+  await visitor.page("/cart");
+  await visitor.page("/login");
+  expect(await journey()).toEqual([
+    { path: "/", at: start },
+    { path: "/cart", at: start + 1000 },
+    { path: "/login", at: start + 1000 },
+  ]);
+  const page = await visitor.page("/journey");
+  expect(page.text.match(/<li><a href="[^"]*">/g)).toHaveLength(3);
+});
+
+test("has neither data that were asked for, nor what was not found, nor itself", async () => {
+  await visitor.page("/");
+  await visitor.get("/products");
+  await visitor.get("/cart");
+  await visitor.page("/nowhere");
+  await visitor.page("/journey");
+  await visitor.page("/orders");
+  expect((await journey()).map(({ path }) => path)).toEqual(["/"]);
+});
+
+test("loses none of many pages that are loaded at the same time", async () => {
+  await visitor.page("/");
+  const replies = await Promise.all(Array.from({ length: 30 }, (_, i) => visitor.page(i % 2 ? "/cart" : "/register")));
+  expect(new Set(replies.map(({ status }) => status))).toEqual(new Set([200]));
+  expect(await journey()).toHaveLength(31);
+});
+
+test("goes back 50 pages and no further", async () => {
+  await visitor.page("/register");
+  for (let i = 0; i < 50; i++) await visitor.page("/cart");
+  expect((await journey()).map(({ path }) => path)).toEqual(Array(50).fill("/cart"));
+});
+
+test("is the visitor's own", async () => {
+  await visitor.page("/");
+  expect((await new Visitor(shop.url).get("/journey")).json).toEqual({ journey: [] });
+  await visitor.login();
+  expect(await journey()).toHaveLength(1);
+  await visitor.post("/logout");
+  expect(await journey()).toEqual([]);
+});
