@@ -21,3 +21,11 @@ export function errorAnswer(error: unknown): ErrorAnswer {
     body: JSON.stringify({ error: known?.publicMessage ?? "Something went wrong." }),
   };
 }
+
+/** Whether an error can only be mended by the application's author. The client is told nothing of it. */
+export const isFault = (error: unknown): boolean => !(error instanceof CoatcheckError) || error.status === 500;
+
+/** Tells the author of the application, who would otherwise see a 500 without a reason. */
+export function logFault(error: unknown): void {
+  if (isFault(error)) console.error(error);
+}

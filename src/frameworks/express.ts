@@ -8,7 +8,8 @@ import { CsrfTokenError } from "../session/errors.ts";
 import type { Session, SessionDataShape } from "../session/session.ts";
 import type { RouteOptions, Sessions } from "../session/sessions.ts";
 import type { RequestFacts } from "../session/transport.ts";
-import { answerError } from "./node.ts";
+import { isFault } from "./error-answer.ts";
+import { answerError, onClose } from "./node.ts";
 import { nodeRequest } from "./node-request.ts";
 import { gateResponse } from "./response-gate.ts";
 
@@ -25,8 +26,7 @@ declare global {
 interface ExpressRequest extends IncomingMessage {
   readonly secure?: boolean;
   readonly ip?: string | undefined;
-  readonly host?: string;
-  readonly hostname?: string;
+  readonly app?: { get(setting: string): unknown };
   readonly body?: unknown;
 }
 
@@ -36,7 +36,7 @@ type Middleware = (request: IncomingMessage, response: ServerResponse, next: Nex
 export interface ExpressOptions extends RouteOptions {
   /**
    * Answers errors of this library: cross-site requests, a store that is down, conflicts. Default: the error's status and
-   * one sentence as JSON. `next(error)` hands the error to the application's error handlers.
+   * one sentence as JSON; faults of the application go to its error handlers, by `next(error)`.
    */
   readonly onError?: (error: unknown, request: IncomingMessage, response: ServerResponse, next: Next) => void;
 }
@@ -52,17 +52,18 @@ export function sessionMiddleware<Data extends object = SessionDataShape>(
   sessions: Sessions<Data>,
   options: ExpressOptions = {},
 ): Middleware {
-  const { onError = answerError } = options;
+  const { onError = answerOrPassOn } = options;
 
   return function session(request, response, next) {
     const own = request as WithSessions;
     // Mounted before with options of its own: the first one counts.
     if (own[opened]?.has(sessions)) return next();
+    const atClose = onClose(response);
     sessions.open(expressRequest(request), options).then(
       (exchange) => {
         own[opened] = (own[opened] ?? new Map()).set(sessions, exchange.session as never);
         own.session = exchange.session;
-        response.once("close", () => exchange.end());
+        atClose(() => exchange.end());
         gateResponse(response, exchange as never, (error) => onError(error, request, response, next));
         next();
       },
@@ -90,7 +91,7 @@ export function requireCsrfToken<Data extends object>(
   sessions: Sessions<Data>,
   options: Pick<ExpressOptions, "onError"> = {},
 ): Middleware {
-  const { onError = answerError } = options;
+  const { onError = answerOrPassOn } = options;
 
   return function csrfToken(request: ExpressRequest, response, next) {
     if (request.method === "GET" || request.method === "HEAD" || request.method === "OPTIONS") return next();
@@ -105,6 +106,11 @@ export function requireCsrfToken<Data extends object>(
   };
 }
 
+function answerOrPassOn(error: unknown, request: IncomingMessage, response: ServerResponse, next: Next): void {
+  if (isFault(error)) next(error);
+  else answerError(error, request, response);
+}
+
 function expressRequest(request: ExpressRequest): RequestFacts {
   const facts = nodeRequest(request, () => false);
   return {
@@ -115,10 +121,18 @@ function expressRequest(request: ExpressRequest): RequestFacts {
       return request.secure ?? facts.secure;
     },
     get host() {
-      return request.host ?? facts.host;
+      return forwardedHost(request) ?? facts.host;
     },
     get ip() {
       return request.ip ?? facts.ip;
     },
   };
+}
+
+/** What Express 5 calls `host`. The `host` of Express 4 lacks the port. */
+function forwardedHost({ app, headers, socket }: ExpressRequest): string | undefined {
+  const forwarded = headers["x-forwarded-host"];
+  if (typeof forwarded !== "string" || forwarded === "") return undefined;
+  const trusts = app?.get("trust proxy fn") as ((address: string | undefined, hop: number) => boolean) | undefined;
+  return trusts?.(socket.remoteAddress, 0) ? forwarded.split(",")[0]?.trim() : undefined;
 }

@@ -3,21 +3,27 @@
  *
  * @module
  */
+import { isSafeMethod } from "../csrf/fetch-metadata.ts";
+import { CoatcheckError } from "../session/errors.ts";
 import type { Session, SessionDataShape } from "../session/session.ts";
 import type { RouteOptions, Sessions } from "../session/sessions.ts";
-import type { RequestFacts, ResponseChanges } from "../session/transport.ts";
-import { errorAnswer } from "./error-answer.ts";
+import type { RequestFacts } from "../session/transport.ts";
+import { answerOf, endTurnAtAbort, withChanges } from "./fetch-response.ts";
 
 export interface FetchOptions extends RouteOptions {
   /** Facts that the platform knows and a `Request` does not tell: the client's address, TLS at a proxy that is trusted. */
   readonly facts?: (request: Request) => { readonly ip?: string; readonly secure?: boolean };
-  /** Answers errors of this library. Default: the error's status and one sentence as JSON. */
+  /**
+   * Answers errors of this library. Default: the error's status and one sentence as JSON; a fault of the application goes
+   * to the console.
+   */
   readonly onError?: (error: unknown, request: Request) => Response | Promise<Response>;
 }
 
 /**
  * A Fetch handler that opens the session, runs `handler` with it, saves what changed, and answers. When the handler throws,
- * nothing is saved and the error is thrown on; only when the client has to be given a new token is it answered here.
+ * nothing is saved and the error is thrown on; it is answered here if it is one of this library's, or if the client has
+ * to be given a new token. What a streamed body changes after that is saved by `session.commit()`.
  */
 export function withSession<Data extends object = SessionDataShape, Rest extends unknown[] = []>(
   sessions: Sessions<Data>,
@@ -33,12 +39,13 @@ export function withSession<Data extends object = SessionDataShape, Rest extends
     } catch (error) {
       return onError(error, request);
     }
+    if (!isSafeMethod(request.method)) endTurnAtAbort(request.signal, exchange);
     try {
       let response: Response;
       try {
         response = await handler(request, exchange.session, ...rest);
       } catch (error) {
-        if (exchange.session.outgoing === undefined) throw error;
+        if (exchange.session.outgoing === undefined && !(error instanceof CoatcheckError)) throw error;
         return withChanges(await onError(error, request), exchange.responseChanges());
       }
       try {
@@ -63,22 +70,4 @@ function fetchRequest(request: Request, known: { readonly ip?: string; readonly 
     host: url.host,
     ip: known.ip,
   };
-}
-
-/** The response with the session's cookie and headers. A response whose headers are immutable is wrapped. */
-function withChanges(response: Response, { cookie, headers }: ResponseChanges): Response {
-  if (cookie === undefined && headers.length === 0) return response;
-  const changed = new Headers(response.headers);
-  for (const [name, value] of headers) changed.set(name, value);
-  if (cookie !== undefined) {
-    const others = response.headers.getSetCookie().filter((line) => !line.startsWith(`${cookie.name}=`));
-    changed.delete("Set-Cookie");
-    for (const line of [...others, cookie.line]) changed.append("Set-Cookie", line);
-  }
-  return new Response(response.body, { status: response.status, statusText: response.statusText, headers: changed });
-}
-
-function answerOf(error: unknown): Response {
-  const { status, headers, body } = errorAnswer(error);
-  return new Response(body, { status, headers });
 }

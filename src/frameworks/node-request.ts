@@ -16,9 +16,10 @@ export function trustedProxies(trust: TrustProxy = []): (address: string | undef
   for (const entry of trust) {
     const ranges = entry === "loopback" ? ["127.0.0.0/8", "::1"] : [entry];
     for (const range of ranges) {
-      const [address = "", bits] = range.split("/");
+      const [, address = "", bits] = /^([^/]*)(?:\/(\d{1,3}))?$/.exec(range) ?? [];
       const family = isIP(address);
-      if (family === 0) throw new TypeError(`trustProxy: ${JSON.stringify(entry)} is not an address or a CIDR range`);
+      if (family === 0 || Number(bits ?? 0) > (family === 4 ? 32 : 128))
+        throw new TypeError(`trustProxy: ${JSON.stringify(entry)} is not an address or a CIDR range`);
       const type = family === 4 ? "ipv4" : "ipv6";
       if (bits === undefined) list.addAddress(address, type);
       else list.addSubnet(address, Number(bits), type);
@@ -26,7 +27,7 @@ export function trustedProxies(trust: TrustProxy = []): (address: string | undef
   }
   if (trust.length === 0) return () => false;
   return (address) => {
-    const plain = address?.replace(/^::ffff:(?=\d+\.)/i, "");
+    const plain = address?.replace(/^::ffff:(?=\d+\.)/i, "").replace(/%.*$/, "");
     return plain !== undefined && isIP(plain) !== 0 && list.check(plain, isIP(plain) === 4 ? "ipv4" : "ipv6");
   };
 }
@@ -45,7 +46,7 @@ export function nodeRequest(
   const encrypted = (socket as Partial<TLSSocket>).encrypted === true;
   return {
     method: request.method ?? "GET",
-    header: (name) => joined(headers[name]),
+    header: (name) => joined(name === "authorization" ? authorizations(request) : headers[name]),
     // The nearest proxy writes last.
     get secure() {
       const proto = forwarded("x-forwarded-proto");
@@ -76,4 +77,10 @@ function clientAddress(
 
 function joined(value: string | string[] | undefined): string | undefined {
   return Array.isArray(value) ? value.join(", ") : value;
+}
+
+/** Of several Authorization headers Node shows only the first. */
+function authorizations({ headers, rawHeaders }: IncomingMessage): string | string[] | undefined {
+  const all = rawHeaders.filter((_, i) => i % 2 === 1 && rawHeaders[i - 1]?.toLowerCase() === "authorization");
+  return all.length > 1 ? all : headers.authorization;
 }

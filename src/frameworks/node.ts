@@ -4,17 +4,21 @@
  * @module
  */
 import type { IncomingMessage, ServerResponse } from "node:http";
+import type { Http2ServerRequest, Http2ServerResponse } from "node:http2";
 import type { Session, SessionDataShape } from "../session/session.ts";
 import type { RouteOptions, Sessions } from "../session/sessions.ts";
-import { errorAnswer } from "./error-answer.ts";
+import { errorAnswer, logFault } from "./error-answer.ts";
 import { nodeRequest, type TrustProxy, trustedProxies } from "./node-request.ts";
-import { gateResponse, type ResponseGate } from "./response-gate.ts";
+import { cutOff, gateResponse, type ResponseGate } from "./response-gate.ts";
 
 export type { TrustProxy } from "./node-request.ts";
 
 export interface NodeOptions extends RouteOptions {
   readonly trustProxy?: TrustProxy;
-  /** Answers errors of this library, and what the handler throws. Default: the error's status and one sentence as JSON. */
+  /**
+   * Answers errors of this library, and what the handler throws. Default: the error's status and one sentence as JSON; a
+   * fault of the application goes to the console.
+   */
   readonly onError?: (error: unknown, request: IncomingMessage, response: ServerResponse) => void;
 }
 
@@ -26,15 +30,18 @@ export function withSession<Data extends object = SessionDataShape>(
   sessions: Sessions<Data>,
   handler: (request: IncomingMessage, response: ServerResponse, session: Session<Data>) => unknown,
   options: NodeOptions = {},
-): (request: IncomingMessage, response: ServerResponse) => Promise<void> {
+): (request: IncomingMessage | Http2ServerRequest, response: ServerResponse | Http2ServerResponse) => Promise<void> {
   const isTrusted = trustedProxies(options.trustProxy);
   const { onError = answerError } = options;
 
-  return async function sessionListener(request, response) {
+  return async function sessionListener(anyRequest, anyResponse) {
+    // HTTP/2's compatibility API has all that is used here.
+    const [request, response] = [anyRequest as IncomingMessage, anyResponse as ServerResponse];
     let gate: ResponseGate | undefined;
+    const atClose = onClose(response);
     try {
       const exchange = await sessions.open(nodeRequest(request, isTrusted), options);
-      response.once("close", () => exchange.end());
+      atClose(() => exchange.end());
       gate = gateResponse(response, exchange as never, (error) => onError(error, request, response));
       await handler(request, response, exchange.session);
     } catch (error) {
@@ -59,10 +66,25 @@ export function openUpgrade<Data extends object = SessionDataShape>(
 
 /** Answers an error; a response that has begun is cut off. */
 export function answerError(error: unknown, _request: IncomingMessage, response: ServerResponse): void {
+  logFault(error);
   if (response.headersSent) {
-    response.destroy();
+    cutOff(response);
     return;
   }
   const { status, headers, body } = errorAnswer(error);
   response.writeHead(status, headers).end(body);
+}
+
+/** Runs what it is given when the response closes, or at once if the client went away before it was given. */
+export function onClose(response: ServerResponse): (callback: () => void) => void {
+  let closed = false;
+  let waiting: (() => void) | undefined;
+  response.once("close", () => {
+    closed = true;
+    waiting?.();
+  });
+  return (callback) => {
+    if (closed) callback();
+    else waiting = callback;
+  };
 }

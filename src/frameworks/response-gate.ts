@@ -1,14 +1,17 @@
 import type { IncomingMessage, ServerResponse } from "node:http";
+import type { ServerHttp2Stream } from "node:http2";
 import type { Exchange } from "../session/exchange.ts";
 import type { ResponseChanges } from "../session/transport.ts";
+import { logFault } from "./error-answer.ts";
+import { withVary } from "./vary.ts";
 
-/** What is done with a response whose session could not be saved. The response is as new: nothing has been sent of it. */
+/** What is done with a response whose session could not be saved. Nothing has been sent of it. */
 export type AnswerError = (error: unknown) => void;
 
 type AnyExchange = Exchange<never>;
 type Method = "writeHead" | "write" | "end" | "flushHeaders";
 type Call = { readonly method: Method; readonly args: unknown[] };
-type AnyFunction = (...args: never[]) => unknown;
+type AnyFunction = (...args: unknown[]) => unknown;
 
 interface Gated extends ServerResponse<IncomingMessage> {
   [gate]?: ResponseGate;
@@ -43,9 +46,12 @@ export class ResponseGate {
   readonly #response: Gated;
   readonly #exchange: AnyExchange;
   readonly #answerError: AnswerError;
+  /** Where a response passes two gates, because two kinds of sessions are in use: the one that calls go to next. */
+  readonly #next: ResponseGate | undefined;
   readonly #originals: Record<Method, AnyFunction>;
   /** Calls that wait for a commit; `undefined` when none is under way. */
   #held: Call[] | undefined;
+  #changes: ResponseChanges | undefined;
   #headDone = false;
   #saves = true;
 
@@ -54,9 +60,10 @@ export class ResponseGate {
     this.#exchange = exchange;
     this.#answerError = answerError;
     const { writeHead, write, end, flushHeaders } = response;
-    this.#originals = { writeHead, write, end, flushHeaders };
+    this.#originals = { writeHead, write, end, flushHeaders } as unknown as Record<Method, AnyFunction>;
+    this.#next = response[gate];
     response[gate] = this;
-    Object.assign(response, gated);
+    if (this.#next === undefined) Object.assign(response, gated);
   }
 
   /** The handler failed: what it changed is not saved. A new token that it was given still reaches the client. */
@@ -65,129 +72,201 @@ export class ResponseGate {
   }
 
   call(method: Method, args: unknown[]): unknown {
-    if (this.#held !== undefined) return this.#hold(method, args);
+    if (this.#held !== undefined) return this.#hold(this.#held, method, args);
     // Whatever a handler changed after the head left has to be saved before the response is complete.
     const decisive = !this.#headDone || method === "end";
-    if (decisive && this.#saves && this.#exchange.needsCommit) {
-      this.#held = [];
-      blockHeaders(this.#response);
-      this.#exchange.commit().then(
-        () => this.#release(),
-        (error: unknown) => this.#fail(error),
-      );
-      return this.#hold(method, args);
-    }
-    return this.#pass(method, args);
-  }
-
-  #hold(method: Method, args: unknown[]): unknown {
-    (this.#held as Call[]).push({ method, args });
+    if (!decisive || !this.#saves || !this.#mustCommit()) return this.#pass(method, args);
+    const held: Call[] = [{ method, args }];
+    this.#held = held;
+    const unblock = block(this.#response, this.#headDone);
+    if (method === "end") markEnded(this.#response);
+    this.#exchange.commit().then(
+      () => {
+        this.#held = undefined;
+        unblock();
+        this.#repeat(held);
+      },
+      (error: unknown) => {
+        this.#held = undefined;
+        unblock();
+        this.#fail(error);
+      },
+    );
     return method === "write" ? false : this.#response;
   }
 
-  #release(): void {
-    const held = this.#held as Call[];
-    this.#held = undefined;
-    unblockHeaders(this.#response);
+  /** Whether the response has to wait. For a value that cannot be written as text too: then the commit says so. */
+  #mustCommit(): boolean {
+    try {
+      return this.#exchange.needsCommit;
+    } catch {
+      return true;
+    }
+  }
+
+  #hold(held: Call[], method: Method, args: unknown[]): unknown {
+    if (method === "writeHead") throw begun(method);
+    held.push({ method, args });
+    if (method === "end") markEnded(this.#response);
+    return method === "write" ? false : this.#response;
+  }
+
+  #repeat(held: readonly Call[]): void {
     let flowing = true;
-    for (const { method, args } of held) {
-      // `end` may find that the handler wrote to the session while the response was held.
-      const result = this.call(method, args);
-      if (method === "write") flowing = result !== false;
+    try {
+      for (const { method, args } of held) {
+        // `end` may find that the handler wrote to the session while the response was held.
+        const result = this.call(method, args);
+        if (method === "write") flowing = result !== false;
+      }
+    } catch (error) {
+      // Such as an invalid header, which without the gate would have been thrown at the handler.
+      this.#fail(error);
+      return;
     }
     if (flowing && held.some(({ method }) => method === "write") && !held.some(({ method }) => method === "end"))
       this.#response.emit("drain");
   }
 
   #fail(error: unknown): void {
-    this.#held = undefined;
-    unblockHeaders(this.#response);
     this.abandon();
-    // Too late for another answer: the client must not take a half response for a whole one.
-    if (this.#headDone) return void this.#response.destroy();
-    for (const name of this.#response.getHeaderNames()) this.#response.removeHeader(name);
-    this.#response.statusMessage = "";
-    this.#answerError(error);
+    if (this.#headDone) {
+      logFault(error);
+      cutOff(this.#response);
+    } else {
+      forgetContent(this.#response);
+      this.#answerError(error);
+    }
   }
 
   #pass(method: Method, args: unknown[]): unknown {
-    const response = this.#response;
-    let passed = args;
-    if (!this.#headDone) {
+    let result: unknown;
+    if (this.#headDone) result = this.#forward(method, args);
+    else {
       this.#headDone = true;
-      const changes = this.#exchange.responseChanges();
-      if (method === "writeHead" && (changes.cookie !== undefined || changes.headers.length > 0))
-        passed = headersApplied(response, args);
-      applyChanges(response, changes);
+      try {
+        result = this.#forward(method, this.#withChanges(method, args));
+      } catch (error) {
+        // Nothing has left. The answer to this error needs the session's cookie as well.
+        if (!this.#response.headersSent) this.#headDone = false;
+        throw error;
+      }
     }
     if (method === "end") this.#open();
-    return (this.#originals[method] as (...args: unknown[]) => unknown).apply(response, passed);
+    return result;
   }
 
-  /** Out of the way: from here on the response is an ordinary one. */
+  #withChanges(method: Method, args: unknown[]): unknown[] {
+    this.#changes ??= this.#exchange.responseChanges();
+    const { cookie, headers, varyBy } = this.#changes;
+    if (cookie === undefined && varyBy === undefined && headers.length === 0) return args;
+    const left = method === "writeHead" ? headersApplied(this.#response, args) : args;
+    applyChanges(this.#response, this.#changes);
+    return left;
+  }
+
+  #forward(method: Method, args: unknown[]): unknown {
+    if (this.#next !== undefined) return this.#next.call(method, args);
+    return this.#originals[method].apply(this.#response, args);
+  }
+
+  /** Out of the way: from here on the response is an ordinary one. Methods that others have wrapped stay wrapped. */
   #open(): void {
-    Object.assign(this.#response, this.#originals);
+    if (this.#next !== undefined) return;
+    const own = this.#response as unknown as Record<Method, AnyFunction>;
+    for (const method of METHODS) if (own[method] === gated[method]) own[method] = this.#originals[method];
   }
 }
 
 /** Puts the session's cookie and headers into a response that has not begun. */
-export function applyChanges(response: ServerResponse, { cookie, headers }: ResponseChanges): void {
+export function applyChanges(response: ServerResponse, { cookie, headers, varyBy }: ResponseChanges): void {
   for (const [name, value] of headers) response.setHeader(name, value);
+  if (varyBy !== undefined) {
+    if (response.hasHeader("Cache-Control"))
+      response.setHeader("Vary", withVary(String(response.getHeader("Vary") ?? ""), varyBy));
+    else response.setHeader("Cache-Control", "no-store");
+  }
   if (cookie === undefined) return;
-  const present = response.getHeader("Set-Cookie");
-  const lines = present === undefined ? [] : Array.isArray(present) ? present : [String(present)];
+  const present = response.getHeader("Set-Cookie") ?? [];
+  const lines = Array.isArray(present) ? present : [String(present)];
   const others = lines.filter((line) => !line.startsWith(`${cookie.name}=`));
   response.setHeader("Set-Cookie", [...others, cookie.line]);
 }
 
+/** Ends a response that cannot be completed, so that the client does not take half of it for the whole. */
+export function cutOff(response: ServerResponse): void {
+  // HTTP/2 would call a stream that is merely destroyed complete.
+  const { stream } = response as { stream?: ServerHttp2Stream };
+  if (stream === undefined) response.destroy();
+  else stream.close(INTERNAL_ERROR);
+}
+
+/** RFC 9113 section 7. */
+const INTERNAL_ERROR = 2;
+
+const OF_THE_CONTENT =
+  /^(?:content-(?!security-policy)|(?:accept-ranges|clear-site-data|etag|expires|last-modified|location|refresh|trailer|transfer-encoding)$)/;
+
+/** Whether a header, its name in lower case, speaks of one answer's content and so not of the answer to its failure. */
+export const isOfTheContent = (name: string): boolean => OF_THE_CONTENT.test(name);
+
+/** Takes back what was said of an answer that is not given. What holds for every answer, such as CORS headers, stays. */
+export function forgetContent(response: ServerResponse): void {
+  for (const name of response.getHeaderNames()) if (isOfTheContent(name)) response.removeHeader(name);
+  response.setHeader("Cache-Control", "no-store");
+  // Not in HTTP/2, which has none and warns.
+  if (Object.hasOwn(response, "statusMessage")) response.statusMessage = "";
+}
+
 /** Headers given to `writeHead` win over those that were set, so ours would be lost: set them first instead. */
-function headersApplied(response: ServerResponse, args: unknown[]): unknown[] {
+export function headersApplied(response: ServerResponse, args: unknown[]): unknown[] {
   const [status, second, third] = args;
-  const headers = typeof second === "string" ? third : second;
-  for (const [name, value] of headerPairs(headers)) {
-    if (value === undefined) continue;
-    if (value.length === 1) response.setHeader(name, value[0] as string);
-    else response.setHeader(name, value);
-  }
+  const headers = typeof second === "string" ? third : (third ?? second);
+  for (const [name, values] of headerPairs(headers).values())
+    response.setHeader(name, (values.length === 1 ? values[0] : values) as string | string[]);
   return typeof second === "string" ? [status, second] : [status];
 }
 
-/** All forms that `writeHead` takes: an object, a flat list, a list of pairs. */
-function headerPairs(headers: unknown): Map<string, string[]> {
+/** All forms that `writeHead` takes: an object, a flat list, a list of pairs. By name in lower case. */
+function headerPairs(headers: unknown): Map<string, readonly [name: string, values: unknown[]]> {
   const pairs: Array<readonly [unknown, unknown]> = [];
   if (Array.isArray(headers)) {
     if (headers.every((entry) => Array.isArray(entry))) pairs.push(...(headers as Array<[unknown, unknown]>));
     else for (let i = 0; i + 1 < headers.length; i += 2) pairs.push([headers[i], headers[i + 1]]);
   } else if (typeof headers === "object" && headers !== null) pairs.push(...Object.entries(headers));
-  const merged = new Map<string, string[]>();
-  for (const [name, value] of pairs) {
-    if (value === undefined) continue;
-    const key = String(name).toLowerCase();
-    const values = Array.isArray(value) ? value.map(String) : [String(value)];
-    merged.set(key, [...(merged.get(key) ?? []), ...values]);
+  const merged = new Map<string, readonly [string, unknown[]]>();
+  for (const [given, value] of pairs) {
+    const name = String(given);
+    const [, values] = merged.get(name.toLowerCase()) ?? [name, []];
+    merged.set(name.toLowerCase(), [name, values]);
+    values.push(...(Array.isArray(value) ? value : [value]));
   }
   return merged;
 }
 
 const HEADER_METHODS = ["setHeader", "appendHeader", "removeHeader"] as const;
 
-/** While a response is held it has begun, as far as the application can see. */
-function blockHeaders(response: ServerResponse): void {
-  Object.defineProperty(response, "headersSent", { configurable: true, value: true });
+/** While a response is held it has begun, as far as the application can see. The returned function undoes it. */
+function block(response: ServerResponse, headDone: boolean): () => void {
+  const { statusCode } = response;
+  const define = (name: string, value: unknown) =>
+    Object.defineProperty(response, name, { configurable: true, writable: true, value });
+  define("headersSent", true);
   for (const method of HEADER_METHODS)
-    Object.defineProperty(response, method, {
-      configurable: true,
-      writable: true,
-      value: () => {
-        throw Object.assign(new Error(`Cannot ${method} after the response has begun`), {
-          code: "ERR_HTTP_HEADERS_SENT",
-        });
-      },
+    define(method, () => {
+      throw begun(method);
     });
+  return () => {
+    const own = response as unknown as Record<string, unknown>;
+    for (const name of [...HEADER_METHODS, "headersSent", "writableEnded"]) delete own[name];
+    // An error handler may have set another, as they do when they come too late.
+    if (!headDone) response.statusCode = statusCode;
+  };
 }
 
-function unblockHeaders(response: ServerResponse): void {
-  const own = response as unknown as Record<string, unknown>;
-  delete own["headersSent"];
-  for (const method of HEADER_METHODS) delete own[method];
+function markEnded(response: ServerResponse): void {
+  Object.defineProperty(response, "writableEnded", { configurable: true, value: true });
 }
+
+const begun = (method: string): Error =>
+  Object.assign(new Error(`Cannot ${method} after the response has begun`), { code: "ERR_HTTP_HEADERS_SENT" });

@@ -1,6 +1,6 @@
 import type { Strategy } from "../strategies/strategy.ts";
 import type { Clock } from "./clock.ts";
-import type { DataFormat } from "./data.ts";
+import { type DataFormat, parseValue } from "./data.ts";
 import type { SessionEvents } from "./events.ts";
 import type { LifetimePolicy } from "./lifetime.ts";
 import type { DeviceFacts, SessionPatch, SessionRecord } from "./record.ts";
@@ -34,11 +34,12 @@ export async function presentTexts(core: SessionCore, record: SessionRecord): Pr
   if (core.schema.accepts(version)) return record.data;
   const { codec } = core.format;
   const stored = Object.create(null) as Record<string, unknown>;
-  for (const [key, text] of new Map([...core.format.initial, ...record.data])) stored[key] = codec.parse(text);
+  for (const [key, text] of new Map([...core.format.initial, ...record.data]))
+    stored[key] = parseValue(codec, key, text);
   const loaded = await core.schema.load(stored, version);
   const texts = new Map<string, string>();
   for (const [key, value] of Object.entries(loaded)) {
-    const text = codec.stringify(value);
+    const text = value === undefined ? undefined : codec.stringify(value);
     if (text !== undefined) texts.set(key, text);
   }
   return texts;

@@ -29,6 +29,14 @@ export interface DataFormat {
 type Update = (value: unknown) => unknown;
 type Texts = ReadonlyMap<string, string>;
 
+/** What a commit is about to write of one key: its text, and how many of the functions given to `update` are in it. */
+interface Planned {
+  readonly text: string | undefined;
+  readonly updates: number;
+}
+
+const NO_TEXTS: Texts = new Map();
+
 /**
  * The data of one session while a request works on it. Every key starts as an accessor that parses its text when it
  * is first read; from then on it is a plain property. So an unread key costs nothing, and a change anywhere inside
@@ -38,12 +46,15 @@ export class SessionData {
   /** What the handler sees. */
   readonly view: Record<string, unknown> = Object.create(null) as Record<string, unknown>;
   readonly #format: DataFormat;
-  /** Keys that nobody has read or assigned yet. */
+  /** Keys whose text nobody has parsed. They may have been assigned or deleted, but blindly. */
   readonly #unread = new Set<string>();
   /** For each key the text that this request started from; absent means there was none. */
   readonly #base = new Map<string, string>();
   /** Functions given to `update`, to run again when another request was first, and the text they led to. */
   readonly #updates = new Map<string, { functions: Update[]; result: string | undefined }>();
+  /** Values that a rebase took out of the view, with their texts: a handler may hold on to one and change it. */
+  readonly #replaced: Array<{ readonly key: string; readonly value: unknown; readonly text: string | undefined }> = [];
+  #planned: ReadonlyMap<string, Planned> = new Map();
 
   constructor(format: DataFormat, texts: Texts) {
     this.#format = format;
@@ -82,26 +93,32 @@ export class SessionData {
     const theirs = this.#effective(stored);
     const set = new Map<string, string>();
     const unset: string[] = [];
-    const conflicts: string[] = [];
-    for (const key of this.#candidates()) {
+    const conflicts = this.#strayed();
+    const planned = new Map<string, Planned>();
+    for (const key of [...this.#candidates()]) {
       const base = this.#base.get(key);
       let ours = this.#text(key);
-      if (ours === base) continue;
-      const their = theirs.get(key);
-      if (ours === their) continue;
-      if (their !== base) {
-        const resolved = this.#resolve(key, base, ours, their);
-        if (resolved === undefined) {
-          conflicts.push(key);
-          continue;
+      if (ours !== base) {
+        const their = theirs.get(key);
+        // Equal values are no agreement: both may have added one to a counter. Only a value that owes nothing to the one
+        // before is the same as theirs.
+        if (their !== base && !(ours === their && this.#isBlind(key))) {
+          const resolved = this.#resolve(key, base, ours, their);
+          if (resolved === undefined) {
+            conflicts.add(key);
+            continue;
+          }
+          ours = resolved.text;
         }
-        ours = resolved.text;
-        if (ours === their) continue;
+        if (ours !== their) {
+          if (ours !== undefined) set.set(key, ours);
+          else if (stored.has(key)) unset.push(key);
+        }
       }
-      if (ours !== undefined) set.set(key, ours);
-      else if (stored.has(key)) unset.push(key);
+      planned.set(key, { text: ours, updates: this.#updates.get(key)?.functions.length ?? 0 });
     }
-    if (conflicts.length > 0) throw new SessionConflictError(conflicts);
+    if (conflicts.size > 0) throw new SessionConflictError([...conflicts]);
+    this.#planned = planned;
     if (set.size === 0 && unset.length === 0) return undefined;
     this.#refuseTooLarge(stored, set, unset);
     return { set, unset };
@@ -109,49 +126,104 @@ export class SessionData {
 
   /** Whether `plan` would find something of this request's own, without looking at what others did. */
   get changed(): boolean {
+    if (this.#strayed().size > 0) return true;
     if (this.#untouched()) return false;
     for (const key of this.#candidates()) if (this.#text(key) !== this.#base.get(key)) return true;
     return false;
   }
 
-  /** All texts, for a record that is made anew. */
-  texts(): Map<string, string> {
-    const texts = new Map<string, string>();
-    for (const key of Object.keys(this.view)) {
+  /**
+   * The texts that `keep` lets through, for a record that is made anew, laid over those of `under`.
+   *
+   * @throws SessionTooLargeError; TypeError for a value that has no text
+   */
+  texts(keep: Keep = keepAll, under: Texts = NO_TEXTS): Map<string, string> {
+    const texts = new Map(under);
+    const planned = new Map<string, Planned>();
+    for (const key of this.#keys()) {
+      if (!keep(key) || (under.has(key) && this.#isUnread(key))) continue;
       const text = this.#text(key);
-      if (text !== undefined && text !== this.#format.initial.get(key)) texts.set(key, text);
+      planned.set(key, { text, updates: this.#updates.get(key)?.functions.length ?? 0 });
+      if (text === undefined || text === this.#format.initial.get(key)) texts.delete(key);
+      else texts.set(key, text);
     }
-    this.#refuseTooLarge(new Map(), texts, []);
+    this.#refuseTooLarge(NO_TEXTS, texts, []);
+    this.#planned = planned;
     return texts;
   }
 
-  /** After a commit: what was written is what later changes are measured against. */
+  /**
+   * After a commit of what was planned last: that is what later changes are measured against, such as those that a
+   * handler has made while the commit was under way.
+   */
   settle(stored: Texts): void {
-    for (const key of this.#candidates()) {
-      const text = this.#text(key);
-      if (text === undefined) this.#base.delete(key);
-      else if (text === (stored.get(key) ?? this.#format.initial.get(key))) this.#base.set(key, text);
+    for (const [key, { text, updates }] of this.#planned) {
+      if (!this.#isUnread(key)) this.#unread.delete(key);
+      this.#setBase(key, text);
+      const { functions = [], result } = this.#updates.get(key) ?? {};
+      if (functions.length > updates) this.#updates.set(key, { functions: functions.slice(updates), result });
+      else this.#updates.delete(key);
     }
-    this.#updates.clear();
+    this.#planned = new Map();
     this.adopt(stored);
   }
 
-  /** A key can have been deleted, or deleted and assigned, behind the back of `#unread`. */
+  /** Goes on in a record that was made of `texts(keep)` and now holds `stored`. */
+  moveTo(stored: Texts, keep: Keep): void {
+    this.#drop((key) => !keep(key));
+    this.#base.clear();
+    this.settle(stored);
+  }
+
+  /** Goes on without a record: what `keep` lets through is as if it had just been assigned. */
+  restart(keep: Keep): void {
+    const kept = new Set(this.#keys().filter((key) => keep(key) && this.#text(key) !== this.#format.initial.get(key)));
+    for (const key of kept) void this.view[key];
+    this.#drop((key) => !kept.has(key));
+    this.#base.clear();
+    this.#unread.clear();
+    this.#updates.clear();
+    this.adopt(NO_TEXTS);
+  }
+
+  #drop(goes: Keep): void {
+    for (const key of Object.keys(this.view)) if (goes(key)) this.#forget(key);
+    this.#replaced.length = 0;
+  }
+
+  /** A key can have been assigned or deleted behind the back of `#unread`. */
   #isUnread(key: string): boolean {
     return this.#unread.has(key) && Object.getOwnPropertyDescriptor(this.view, key)?.get !== undefined;
   }
 
+  /** Whether the handler cannot have made its value from the one that was there, because it never saw that. */
+  #isBlind(key: string): boolean {
+    return this.#unread.has(key);
+  }
+
   #untouched(): boolean {
     if (this.#unread.size !== this.#base.size) return false;
-    const keys = Object.keys(this.view);
-    return keys.length === this.#unread.size && keys.every((key) => this.#isUnread(key));
+    const keys = Reflect.ownKeys(this.view);
+    return keys.length === this.#unread.size && keys.every((key) => typeof key === "string" && this.#isUnread(key));
   }
 
   /** Keys that may have changed: read, assigned or deleted ones. */
   *#candidates(): Iterable<string> {
-    if (Object.getOwnPropertySymbols(this.view).length > 0) throw new TypeError("session.data cannot hold symbol keys");
-    for (const key of Object.keys(this.view)) if (!this.#isUnread(key)) yield key;
+    for (const key of this.#keys()) if (!this.#isUnread(key)) yield key;
     for (const key of this.#base.keys()) if (!(key in this.view)) yield key;
+  }
+
+  #keys(): string[] {
+    if (Object.getOwnPropertySymbols(this.view).length > 0) throw new TypeError("session.data cannot hold symbol keys");
+    return Object.keys(this.view);
+  }
+
+  /** Keys of which a handler has changed a value that a rebase had replaced before: the change is nowhere in the view. */
+  #strayed(): Set<string> {
+    const strayed = this.#replaced.filter(
+      ({ key, value, text }) => this.view[key] !== value && this.#stringify(key, value) !== text,
+    );
+    return new Set(strayed.map(({ key }) => key));
   }
 
   #effective(texts: Texts): Texts {
@@ -161,32 +233,32 @@ export class SessionData {
   #defineUnread(key: string, text: string): void {
     this.#base.set(key, text);
     this.#unread.add(key);
-    const settle = (value: unknown): unknown => {
-      this.#unread.delete(key);
+    const become = (value: unknown): unknown => {
       Object.defineProperty(this.view, key, { value, writable: true, enumerable: true, configurable: true });
       return value;
     };
-    Object.defineProperty(this.view, key, {
-      get: () => settle(this.#parse(key, text)),
-      set: settle,
-      enumerable: true,
-      configurable: true,
-    });
+    const read = (): unknown => {
+      const value = this.#parse(key, text);
+      this.#unread.delete(key);
+      return become(value);
+    };
+    Object.defineProperty(this.view, key, { get: read, set: become, enumerable: true, configurable: true });
+  }
+
+  #setBase(key: string, text: string | undefined): void {
+    if (text === undefined) this.#base.delete(key);
+    else this.#base.set(key, text);
   }
 
   #forget(key: string): void {
     this.#unread.delete(key);
     this.#base.delete(key);
+    this.#updates.delete(key);
     delete this.view[key];
   }
 
   #parse(key: string, text: string | undefined): unknown {
-    if (text === undefined) return undefined;
-    try {
-      return this.#format.codec.parse(text);
-    } catch (cause) {
-      throw new SessionDataError([`${JSON.stringify(key.slice(0, 64))} cannot be read`], { cause });
-    }
+    return text === undefined ? undefined : parseValue(this.#format.codec, key, text);
   }
 
   /** The present text of a key. An unread key is not parsed for it. */
@@ -229,12 +301,13 @@ export class SessionData {
       const [b, o, t] = [base, ours, their].map((text) => this.#parse(key, text));
       value = onConflict({ key, base: b, ours: o, theirs: t });
     }
-    if (value === undefined) {
-      delete this.view[key];
-      return { text: undefined };
-    }
-    this.view[key] = value;
-    const text = this.#stringify(key, value);
+    const text = value === undefined ? undefined : this.#stringify(key, value);
+    const before = this.view[key];
+    if (typeof before === "object" && before !== null) this.#replaced.push({ key, value: before, text: ours });
+    if (value === undefined) delete this.view[key];
+    else this.view[key] = value;
+    // What was merged is measured against what it was merged with, should yet another request be first.
+    this.#setBase(key, their);
     if (updates !== undefined) updates.result = text;
     return { text };
   }
@@ -250,6 +323,20 @@ export class SessionData {
     if (bytes > maxBytes) throw new SessionTooLargeError(bytes, maxBytes);
   }
 }
+
+/** @throws SessionDataError when the text is none of this codec's */
+export function parseValue(codec: Codec, key: string, text: string): unknown {
+  try {
+    return codec.parse(text);
+  } catch (cause) {
+    throw new SessionDataError([`${JSON.stringify(key.slice(0, 64))} cannot be read`], { cause });
+  }
+}
+
+/** Which keys stay. */
+type Keep = (key: string) => boolean;
+
+const keepAll: Keep = () => true;
 
 function run(fn: Update, value: unknown): unknown {
   const result = fn(value);

@@ -28,6 +28,10 @@ export abstract class CoatcheckError extends Error {
   readonly retryAfter?: number;
   /** A sentence that may be shown to the client. */
   abstract readonly publicMessage: string;
+  /** What Express, Fastify and Koa send along when such an error comes to their own error handling. */
+  get headers(): Readonly<Record<string, string>> | undefined {
+    return this.retryAfter === undefined ? undefined : { "Retry-After": String(this.retryAfter) };
+  }
   override get name(): string {
     return this.constructor.name;
   }
@@ -52,9 +56,11 @@ export class SessionConflictError extends CoatcheckError {
   /** The top-level keys in conflict. */
   readonly keys: readonly string[];
   constructor(keys: readonly string[]) {
+    const named = keys.map((key) => JSON.stringify(key.slice(0, 64))).join(", ");
     super(
-      `Concurrent requests assigned the same session data (${keys.map((key) => JSON.stringify(key.slice(0, 64))).join(", ")}). ` +
-        "Use session.update(key, fn), or set onConflict.",
+      keys.length === 0
+        ? "Other requests kept changing the session first."
+        : `Concurrent requests assigned the same session data (${named}). Use session.update(key, fn), or set onConflict.`,
     );
     this.keys = keys;
   }

@@ -37,10 +37,10 @@ export class Exchange<Data extends object> {
    * then, so the turn ends here: a long response keeps nobody waiting.
    */
   responseChanges(): ResponseChanges {
-    const { outgoing } = this.session;
+    const { outgoing, userId } = this.session;
     this.session.headSent();
     this.end();
-    if (outgoing === undefined) return NOTHING;
+    if (outgoing === undefined) return userId === undefined ? NOTHING : { headers: [], varyBy: this.#transport.varyBy };
     if (outgoing === "clear") return this.#transport.clear(this.#request);
     return this.#transport.write(this.#request, outgoing.token, outgoing.lifetime);
   }

@@ -43,8 +43,9 @@ export class LifetimePolicy {
   readonly #remembered: Lifetime;
 
   constructor(options: LifetimeOptions | LifetimePreset = {}) {
+    if (typeof options === "string" && !Object.hasOwn(PRESETS, options))
+      throw new TypeError(`lifetime: there is no preset ${JSON.stringify(options)}`);
     const given: LifetimeOptions = typeof options === "string" ? PRESETS[options] : options;
-    if (given === undefined) throw new TypeError(`lifetime: there is no preset ${JSON.stringify(options)}`);
     this.#normal = checked("lifetime", { idle: given.idle ?? minutes(30), absolute: given.absolute ?? hours(12) });
     // A preset is a ceiling that remember-me may not raise.
     this.#remembered =

@@ -1,4 +1,5 @@
 import { checkCsrfToken, createCsrfToken } from "../csrf/token.ts";
+import type { Updated } from "../strategies/strategy.ts";
 import type { Duration, Instant } from "./clock.ts";
 import { type Connection, patchAgainst, presentTexts, type SessionCore } from "./core.ts";
 import { SessionData, utf8Length } from "./data.ts";
@@ -15,7 +16,14 @@ import {
 } from "./errors.ts";
 import type { SessionEvent, SessionEventDetails, SessionEventType } from "./events.ts";
 import { IN_FLIGHT } from "./lifetime.ts";
-import { applyPatch, type Flash, type SessionMeta, type SessionPatch, type SessionRecord } from "./record.ts";
+import {
+  applyPatch,
+  type Flash,
+  patchData,
+  type SessionMeta,
+  type SessionPatch,
+  type SessionRecord,
+} from "./record.ts";
 import {
   hashSecret,
   newSecret,
@@ -58,6 +66,27 @@ export type Outgoing = { readonly token: string; readonly lifetime: Duration | u
 
 type Texts = ReadonlyMap<string, string>;
 
+/** What a commit writes. */
+interface Change {
+  readonly patch: SessionPatch;
+  /** The data's texts afterwards, when this request's changes of them are part of the patch. */
+  readonly texts?: Texts;
+  /** How many of this request's flash messages are. */
+  readonly flashes?: number;
+}
+
+/** A session for a user who could not be given the one that the request came with. */
+interface NewLogin {
+  readonly userId: string;
+  readonly meta: Partial<SessionMeta>;
+  /** Which keys the user takes along. */
+  readonly keep: (key: string) => boolean;
+  /** Texts that lie under those. */
+  readonly under: Texts;
+  /** Whether this request's flash messages go along: not those for another user. */
+  readonly flashes: boolean;
+}
+
 /** What a session begins with, as `sessions.open` judged the token. */
 export type Beginning =
   | { readonly kind: "anonymous" }
@@ -74,6 +103,8 @@ export type Beginning =
   | { readonly kind: "superseded"; readonly record: SessionRecord; readonly texts: Texts };
 
 const NO_TEXTS: Texts = new Map();
+const everything = (): boolean => true;
+const nothing = (): boolean => false;
 
 /** How often a commit is tried again when other requests keep being first. */
 const ATTEMPTS = 32;
@@ -98,8 +129,12 @@ export class Session<Data extends object = SessionDataShape> {
   #refusal: CoatcheckError | undefined;
   /** Where a rotated-out token led. Only a login by the same user may take its data over. */
   #superseded: { readonly userId: string | undefined; readonly texts: Texts } | undefined;
-  #lease: string | undefined;
+  #lease: { readonly holder: string; readonly record: SessionRecord } | undefined;
+  /** An update of the record as it was at `version` that may have been made or not. It must not be made twice. */
+  #doubt: { readonly version: number; readonly error: StoreUnavailableError } | undefined;
   #outgoing: Outgoing;
+  /** Activity has been written down or the secret renewed: once for a request, whether or not it came off. */
+  #upkeepDone = false;
   #headSent = false;
   #work: Promise<void> | undefined;
   /** Whether the request came without a session that could be opened. */
@@ -123,7 +158,7 @@ export class Session<Data extends object = SessionDataShape> {
       this.#secret = beginning.secret;
       this.#secretHash = beginning.secretHash;
       this.#texts = beginning.texts;
-      this.#lease = beginning.lease;
+      if (beginning.lease !== undefined) this.#lease = { holder: beginning.lease, record: beginning.record };
     } else if (beginning.kind === "superseded") {
       this.#superseded = { userId: beginning.record.userId, texts: beginning.texts };
     }
@@ -195,6 +230,7 @@ export class Session<Data extends object = SessionDataShape> {
       this.#assertCanSend("login");
       if (this.#refusal instanceof StoreUnavailableError) throw this.#refusal;
       const { users } = this.#core;
+      const wasAnonymous = this.#record?.userId === undefined && this.#superseded === undefined;
       if (!(await users.hasRoom(userId, this.#record?.userId === userId ? this.id : undefined)))
         throw this.#limitReached(userId);
       const authenticated = { methods: options.methods ?? [], remember: options.remember ?? false };
@@ -207,8 +243,8 @@ export class Session<Data extends object = SessionDataShape> {
         if (left !== undefined) await this.#core.strategy.remove(left);
       }
       if (!(await users.enforceLimit(this.#record as SessionRecord))) {
-        // Racing logins agreed that this one is the surplus: what the visitor gathered goes on anonymously.
-        this.#startAnew(this.#sessionData().texts());
+        // Racing logins agreed that this one is the surplus. What an anonymous visitor gathered goes on anonymously.
+        this.#leave(wasAnonymous ? everything : nothing);
         throw this.#limitReached(userId);
       }
       this.#emit("login", {});
@@ -281,11 +317,12 @@ export class Session<Data extends object = SessionDataShape> {
     await this.#exclusively(async () => {
       if (this.#record?.meta.flashes?.some(wanted) && this.#refusal === undefined) {
         let stored: readonly Flash[] = [];
-        await this.#update(async (record) => {
+        await this.#update((record) => {
           stored = (record.meta.flashes ?? []).filter(wanted);
           const { flashes = [], ...meta } = record.meta;
           const left = flashes.filter((flash) => !wanted(flash));
-          return stored.length === 0 ? undefined : { meta: left.length === 0 ? meta : { ...meta, flashes: left } };
+          if (stored.length === 0) return undefined;
+          return { patch: { meta: left.length === 0 ? meta : { ...meta, flashes: left } } };
         });
         taken.push(...stored);
       }
@@ -323,7 +360,7 @@ export class Session<Data extends object = SessionDataShape> {
    */
   requireRecentAuth(maxAge: Duration = this.#core.lifetime.recentAuth): void {
     const at = this.authenticatedAt;
-    if (this.userId === undefined || at === undefined || this.#core.clock.now() >= at + maxAge)
+    if (this.userId === undefined || at === undefined || !(this.#core.clock.now() < at + maxAge))
       throw new RecentAuthRequiredError();
   }
 
@@ -340,16 +377,16 @@ export class Session<Data extends object = SessionDataShape> {
 
   /** @internal The commit before the head of the response leaves, which ends the request's turn with the same write. */
   commitAtHead(): Promise<void> {
-    return this.#exclusively(() => this.#commit(this.#lease));
+    return this.#exclusively(() => this.#commit(this.#lease?.holder));
   }
 
   /** @internal Ends the turn across processes, where no commit has done so. Nobody waits for it. */
   releaseLease(): void {
-    const holder = this.#lease;
-    if (holder === undefined || this.#record === undefined) return;
+    if (this.#lease === undefined) return;
+    const { record, holder } = this.#lease;
     this.#lease = undefined;
     // The guard has reported a failure, and the lease runs out by itself.
-    this.#core.strategy.release(this.#record, holder).catch(() => {});
+    this.#core.strategy.release(record, holder).catch(() => {});
   }
 
   toJSON(): object {
@@ -392,7 +429,7 @@ export class Session<Data extends object = SessionDataShape> {
       return this.#outgoing === "clear" ? "destroyed" : "untouched";
     }
     if (changed) return "changed";
-    if (this.#passive || this.#refusal !== undefined) return "untouched";
+    if (this.#passive || this.#upkeepDone || this.#refusal !== undefined) return "untouched";
     if (this.#renewalDue()) return "replaced";
     return this.#core.lifetime.touchDue(this.#record, this.#core.clock.now()) ? "touched" : "untouched";
   }
@@ -410,15 +447,20 @@ export class Session<Data extends object = SessionDataShape> {
         if (this.#renewalDue()) await this.#renewPeriodically();
         return;
       case "replaced":
-        return this.#record === undefined ? this.#create("commit") : this.#renewPeriodically();
+        if (this.#record !== undefined) return this.#renewPeriodically();
+        if (this.#refusal !== undefined) throw this.#refused(this.#refusal);
+        return this.#create("commit");
       default:
         return state satisfies never;
     }
   }
 
   async #touch(): Promise<void> {
+    this.#upkeepDone = true;
     const record = this.#record as SessionRecord;
     const now = this.#core.clock.now();
+    // A slow handler: what has ended meanwhile stays ended.
+    if (this.#core.lifetime.expired(record, now) !== undefined) return;
     try {
       const token = await this.#core.strategy.touch(record, now, this.#core.lifetime.deadline(record, now));
       if (token !== undefined) this.#send(token);
@@ -429,66 +471,82 @@ export class Session<Data extends object = SessionDataShape> {
   }
 
   async #save(release: string | undefined): Promise<void> {
-    await this.#update(async (record) => {
-      const patch = await this.#changes(record);
-      return release === undefined || patch === undefined ? patch : { ...patch, release };
+    const saved = await this.#update((record, texts) => {
+      const change = this.#changes(record, texts);
+      if (release === undefined || change === undefined) return change;
+      return { ...change, patch: { ...change.patch, release } };
     });
-    this.#flashes = [];
-    if (release !== undefined) this.#lease = undefined;
+    if (saved && release !== undefined) this.#lease = undefined;
   }
 
   #renewalDue(): boolean {
     if (this.#record === undefined || this.#headSent || this.#passive || this.#refusal !== undefined) return false;
+    if (this.#upkeepDone) return false;
     return this.#core.lifetime.renewalDue(this.#record, this.#core.clock.now());
   }
 
   /** The secret is old enough to be changed. Of concurrent requests one wins, and the others need do nothing. */
   async #renewPeriodically(): Promise<void> {
+    this.#upkeepDone = true;
     try {
-      await this.#rotate("renew", undefined, this.#core.clock.now() + IN_FLIGHT);
-      this.#emit("renewed", { reason: "periodic" });
+      const rotated = await this.#rotate("renew", undefined, this.#core.clock.now() + IN_FLIGHT);
+      if (rotated) this.#emit("renewed", { reason: "periodic" });
     } catch (error) {
       if (!(error instanceof SessionEndedError || error instanceof StoreUnavailableError)) throw error;
     }
   }
 
-  async #create(operation: string, user?: { userId: string; meta: Partial<SessionMeta> }): Promise<void> {
+  /** Stores a new record and goes on as its session. When that fails, this session is as it was. */
+  async #create(operation: string, login?: NewLogin): Promise<void> {
     this.#assertCanSend(operation);
-    if (this.#refusal !== undefined) throw this.#refused(this.#refusal);
     const { clock, lifetime, schema, strategy } = this.#core;
-    const now = clock.now();
-    const secret = this.#secret ?? newSecret();
+    const id = login === undefined ? this.id : newSessionId();
+    const secret = (login === undefined ? this.#secret : undefined) ?? newSecret();
     const secretHash = await hashSecret(secret);
+    const now = clock.now();
+    const keep = login?.keep ?? everything;
+    const flashed = this.#flashes.length;
+    const flashes = login?.flashes === false ? [] : this.#flashes.slice();
     const meta: SessionMeta = {
       secretAt: now,
       device: this.#connection.device,
-      ...user?.meta,
-      ...(this.#flashes.length === 0 ? undefined : { flashes: checkedFlashes(this.#flashes) }),
+      ...login?.meta,
+      ...(flashes.length === 0 ? undefined : { flashes: checkedFlashes(flashes) }),
       ...(schema.version === 0 ? undefined : { dataVersion: schema.version }),
     };
     const record: SessionRecord = {
-      id: this.id,
+      id,
       secretHash,
       version: 1,
       createdAt: now,
       seenAt: now,
       expiresAt: lifetime.deadline({ createdAt: now, meta }, now),
-      ...(user === undefined ? undefined : { userId: user.userId }),
+      ...(login === undefined ? undefined : { userId: login.userId }),
       meta,
-      data: this.#sessionData().texts(),
+      data: this.#sessionData().texts(keep, login?.under),
     };
+    let token: string;
     try {
-      const token = await strategy.create(record, secret);
-      this.#adopt(record, secret, secretHash);
-      this.#send(token);
+      token = await strategy.create(record, secret);
     } catch (error) {
       // The record may exist after all: never try the same id twice.
-      this.#id = undefined;
-      this.#secret = undefined;
+      if (login === undefined) {
+        this.#id = undefined;
+        this.#secret = undefined;
+      }
       throw error;
     }
-    this.#flashes = [];
+    this.#id = id;
+    this.#record = record;
+    this.#secret = secret;
+    this.#secretHash = secretHash;
+    this.#refusal = undefined;
+    this.#superseded = undefined;
+    this.#doubt = undefined;
     this.#needed = false;
+    this.#flashes = this.#flashes.slice(flashed);
+    this.#sessionData().moveTo(record.data, keep);
+    this.#send(token);
     this.#emit("created", {});
   }
 
@@ -513,49 +571,49 @@ export class Session<Data extends object = SessionDataShape> {
     }
   }
 
-  async #loginAnew(userId: string, { methods, remember }: Required<LoginOptions>): Promise<void> {
-    this.#startAnew(this.#textsForLogin(userId));
-    await this.#create("login", { userId, meta: { authenticatedAt: this.#core.clock.now(), methods, remember } });
+  #loginAnew(userId: string, { methods, remember }: Required<LoginOptions>): Promise<void> {
+    const meta = { authenticatedAt: this.#core.clock.now(), methods, remember };
+    // A double-clicked login: its first request rotated the secret away that the second one brings.
+    if (this.#superseded?.userId === userId)
+      return this.#create("login", { userId, meta, keep: everything, under: this.#superseded.texts, flashes: true });
+    const flashes = this.userId === undefined || this.userId === userId;
+    return this.#create("login", { userId, meta, keep: this.#keptByUser(userId), under: NO_TEXTS, flashes });
   }
 
   /** What a user may take over into a session of their own. */
-  #textsForLogin(userId: string): Texts {
-    // A double-clicked login: its first request rotated the secret away that the second one brings.
-    if (this.#superseded !== undefined) return this.#superseded.userId === userId ? this.#superseded.texts : NO_TEXTS;
+  #keptByUser(userId: string): (key: string) => boolean {
     const owner = this.#record?.userId;
-    if (owner !== undefined) return owner === userId ? this.#sessionData().texts() : NO_TEXTS;
+    if (owner !== undefined) return owner === userId ? everything : nothing;
     const { keepAtLogin } = this.#core;
-    if (keepAtLogin === false) return NO_TEXTS;
-    const texts = this.#sessionData().texts();
-    if (keepAtLogin === true) return texts;
-    return new Map([...texts].filter(([key]) => keepAtLogin.includes(key)));
+    if (typeof keepAtLogin === "boolean") return keepAtLogin ? everything : nothing;
+    return (key) => keepAtLogin.includes(key);
   }
 
-  /** Goes on as a new session with these data. */
-  #startAnew(texts: Texts): void {
+  /** The session is over: what `keep` lets through of its data belongs to a new, anonymous one. */
+  #leave(keep: (key: string) => boolean): void {
+    this.#sessionData().restart(keep);
     this.#id = undefined;
     this.#secret = undefined;
     this.#secretHash = undefined;
     this.#record = undefined;
     this.#superseded = undefined;
     this.#refusal = undefined;
-    this.#texts = NO_TEXTS;
-    this.#data = new SessionData(this.#core.format, NO_TEXTS);
-    for (const [key, text] of texts) this.#data.view[key] = this.#core.format.codec.parse(text);
+    this.#doubt = undefined;
+    this.#needed = false;
+    this.#outgoing = "clear";
   }
 
   #end(how: "logout" | "destroyed"): Promise<void> {
     return this.#exclusively(async () => {
       this.#assertCanSend(how === "logout" ? "logout" : "destroy", false);
-      if (this.#refusal instanceof StoreUnavailableError) throw this.#refusal;
+      // A rotated-out token cannot end the session of which it was: better refused than taken for done.
+      if (this.#refusal !== undefined && this.#record === undefined) throw this.#refused(this.#refusal);
       if (this.#record !== undefined) {
         await this.#core.strategy.remove(this.#record);
         this.#emit(how, {});
       }
-      this.#startAnew(NO_TEXTS);
+      this.#leave(nothing);
       this.#flashes = [];
-      this.#needed = false;
-      this.#outgoing = "clear";
     });
   }
 
@@ -567,18 +625,18 @@ export class Session<Data extends object = SessionDataShape> {
     operation: string,
     change?: (meta: SessionMeta, now: Instant) => { readonly userId?: string; readonly meta: Partial<SessionMeta> },
     graceUntil?: Instant,
-  ): Promise<void> {
+  ): Promise<boolean> {
     this.#assertCanSend(operation);
     const secret = newSecret();
     const secretHash = await hashSecret(secret);
     const { clock, lifetime } = this.#core;
-    await this.#update(
-      async (record) => {
+    return this.#update(
+      (record, texts) => {
         const now = clock.now();
         // Another request has renewed it already.
         if (graceUntil !== undefined && !lifetime.renewalDue(record, now)) return undefined;
-        const changes = await this.#changes(record);
-        const { previousUntil: _, ...meta } = changes?.meta ?? record.meta;
+        const changes = this.#changes(record, texts);
+        const { previousUntil: _, ...meta } = changes?.patch.meta ?? record.meta;
         const changed = change?.(meta, now);
         const rotated: SessionMeta = {
           ...meta,
@@ -588,49 +646,42 @@ export class Session<Data extends object = SessionDataShape> {
           ...(graceUntil === undefined ? undefined : { previousUntil: graceUntil }),
         };
         const expiresAt = lifetime.deadline({ createdAt: record.createdAt, meta: rotated }, now);
-        return {
-          ...changes,
-          userId: changed?.userId ?? record.userId,
-          meta: rotated,
-          secretHash,
-          seenAt: now,
-          expiresAt,
-        };
+        const userId = changed?.userId ?? record.userId;
+        return { ...changes, patch: { ...changes?.patch, userId, meta: rotated, secretHash, seenAt: now, expiresAt } };
       },
       { secret, secretHash },
     );
-    this.#flashes = [];
   }
 
-  /** This request's changes as a patch of `record`, or `undefined` when there are none. */
-  async #changes(record: SessionRecord): Promise<SessionPatch | undefined> {
-    const texts = await presentTexts(this.#core, record);
+  /** What this request changes in `record`, whose data is `texts`, or `undefined` when it changes nothing. */
+  #changes(record: SessionRecord, texts: Texts): Change | undefined {
     const planned = this.#data?.plan(texts);
-    if (planned === undefined && this.#flashes.length === 0) return undefined;
+    const flashes = this.#flashes.length;
+    if (planned === undefined && flashes === 0) return undefined;
     const { lifetime, schema, clock } = this.#core;
     const seenAt = Math.max(record.seenAt, clock.now());
     const migrated = planned !== undefined && schema.version !== (record.meta.dataVersion ?? 0);
     const meta: Partial<SessionMeta> = {
       ...(migrated ? { dataVersion: schema.version } : undefined),
-      ...(this.#flashes.length === 0
-        ? undefined
-        : { flashes: checkedFlashes([...(record.meta.flashes ?? []), ...this.#flashes]) }),
+      ...(flashes === 0 ? undefined : { flashes: checkedFlashes([...(record.meta.flashes ?? []), ...this.#flashes]) }),
     };
-    return {
+    const patch = {
       ...(planned === undefined ? undefined : patchAgainst(record, texts, planned)),
       ...(this.#passive ? undefined : { seenAt, expiresAt: lifetime.deadline(record, seenAt) }),
       ...(Object.keys(meta).length === 0 ? undefined : { meta: { ...record.meta, ...meta } }),
     };
+    return { patch, texts: patchData(texts, planned ?? {}), flashes };
   }
 
   /**
    * Writes what `make` answers, whatever other requests do meanwhile: when one was first, `make` is asked again about
-   * the newer record. Never writes to a session that has ended or whose secret was changed for security.
+   * the newer record. Never writes to a session that has ended or whose secret was changed for security. `false` when
+   * there was nothing to write.
    */
   async #update(
-    make: (record: SessionRecord) => Promise<SessionPatch | undefined>,
+    make: (record: SessionRecord, texts: Texts) => Change | undefined,
     rotated?: { readonly secret: SessionSecret; readonly secretHash: SecretHash },
-  ): Promise<void> {
+  ): Promise<boolean> {
     if (this.#refusal !== undefined) throw this.#refused(this.#refusal);
     const { clock, lifetime, strategy } = this.#core;
     const secret = rotated?.secret ?? (this.#secret as SessionSecret);
@@ -638,21 +689,51 @@ export class Session<Data extends object = SessionDataShape> {
     // A slow handler: perhaps another request has kept the session alive.
     if (lifetime.expired(record, clock.now()) !== undefined) record = await this.#reread(record);
     for (let attempt = 0; attempt < ATTEMPTS; attempt++) {
+      if (this.#doubt !== undefined && this.#doubt.version !== record.version) throw this.#doubt.error;
       if (lifetime.expired(record, clock.now()) !== undefined) throw this.#late("expired");
       if (!this.#entitledTo(record)) throw this.#late("rotated");
-      const patch = await make(record);
-      if (patch === undefined) return;
-      const updated = await strategy.update(record, patch, secret);
+      const texts = await presentTexts(this.#core, record);
+      if (record !== this.#record) this.#rebase(record, texts);
+      let change: Change | undefined;
+      try {
+        change = make(record, texts);
+      } catch (error) {
+        throw this.#reported(error);
+      }
+      if (change === undefined) return false;
+      const { patch } = change;
+      const updated = await this.#undoubted(record, () => strategy.update(record, patch, secret));
       if (updated.outcome === "missing") throw this.#late("gone");
       if (updated.outcome === "updated") {
-        this.#adopt(applyPatch(record, patch), secret, rotated?.secretHash ?? (this.#secretHash as SecretHash));
+        this.#adopt(applyPatch(record, patch), change);
+        this.#secret = secret;
+        if (rotated !== undefined) this.#secretHash = rotated.secretHash;
         if (updated.token !== undefined) this.#send(updated.token);
-        return;
+        return true;
       }
       record = await this.#reread(record);
-      this.#data?.adopt(await presentTexts(this.#core, record));
     }
-    throw new SessionConflictError([]);
+    throw this.#reported(new SessionConflictError([]));
+  }
+
+  #reported(error: unknown): unknown {
+    if (error instanceof SessionConflictError) this.#emit("conflict", { keys: error.keys });
+    return error;
+  }
+
+  /**
+   * An update whose answer is lost may have been made. It can be tried again on the same version, where it succeeds only
+   * if it was not; on any later one it might be made twice.
+   */
+  async #undoubted(record: SessionRecord, update: () => Promise<Updated>): Promise<Updated> {
+    try {
+      const updated = await update();
+      if (updated.outcome === "updated") this.#doubt = undefined;
+      return updated;
+    } catch (error) {
+      if (error instanceof StoreUnavailableError) this.#doubt = { version: record.version, error };
+      throw error;
+    }
   }
 
   async #reread(record: SessionRecord): Promise<SessionRecord> {
@@ -671,12 +752,19 @@ export class Session<Data extends object = SessionDataShape> {
     );
   }
 
-  #adopt(record: SessionRecord, secret: SessionSecret, secretHash: SecretHash): void {
+  /** Another request was first. */
+  #rebase(record: SessionRecord, texts: Texts): void {
     this.#record = record;
-    this.#secret = secret;
-    this.#secretHash = secretHash;
-    if (this.#data === undefined) this.#texts = record.data;
-    else this.#data.settle(record.data);
+    if (this.#data === undefined) this.#texts = texts;
+    else this.#data.adopt(texts);
+  }
+
+  #adopt(record: SessionRecord, { texts, flashes = 0 }: Change): void {
+    this.#record = record;
+    this.#flashes = this.#flashes.slice(flashes);
+    if (texts === undefined) return;
+    if (this.#data === undefined) this.#texts = texts;
+    else this.#data.settle(texts);
   }
 
   #send(token: string): void {

@@ -103,7 +103,7 @@ export class Sessions<Data extends object = SessionDataShape> {
       throw new TypeError('onConflict must be "reject", "overwrite" or a function');
     const initial = new Map<string, string>();
     for (const [key, value] of Object.entries(settings.initial ?? {})) {
-      const text = codec.stringify(value);
+      const text = value === undefined ? undefined : codec.stringify(value);
       if (text !== undefined) initial.set(key, text);
     }
     const events = new SessionEvents();

@@ -27,12 +27,19 @@ export interface ResponseChanges {
   readonly cookie?: { readonly name: string; readonly line: string };
   /** Headers to set. */
   readonly headers: ReadonlyArray<readonly [name: string, value: string]>;
+  /**
+   * Set when the response is for one user alone: unless the application has set Cache-Control itself, nobody may store it;
+   * where it has, Vary names this request header (row TR-02).
+   */
+  readonly varyBy?: string;
 }
 
 /** How the token travels. */
 export interface Transport {
   /** Whether clients send the token unasked, so that cross-site requests must be refused. */
   readonly ambient: boolean;
+  /** The request header that carries the token. */
+  readonly varyBy: string;
   read(request: RequestFacts): Presented;
   /** @throws InsecureTransportError when the connection would not protect a token */
   assertSecure(request: RequestFacts): void;

@@ -130,17 +130,17 @@ export class UserSessions {
 
   /**
    * Ends what exceeds the limit, now that `newest` is stored. All logins agree on one total order of the sessions, so
-   * however they race, the same ones remain (row CC-01). `false` when `newest` is among those that had to go.
+   * however they race, the same ones remain (row CC-01). `false` when `newest` has gone.
    */
   async enforceLimit(newest: SessionRecord): Promise<boolean> {
     if (this.#limit === undefined || newest.userId === undefined) return true;
     const { max, atLimit } = this.#limit;
     const alive = (await this.#alive(newest.userId)).sort(compare);
-    if (alive.length <= max) return true;
-    const surplus = atLimit === "reject" ? alive.slice(max) : alive.slice(0, alive.length - max);
+    const surplus = atLimit === "reject" ? alive.slice(max) : alive.slice(0, Math.max(0, alive.length - max));
     for (const record of surplus)
       if (await this.#store.remove(record.id, newest.userId)) this.#report(newest.userId, "limit", 1, record.id);
-    return !surplus.some((record) => record.id === newest.id);
+    const remaining = alive.filter((record) => !surplus.includes(record));
+    return remaining.some((record) => record.id === newest.id);
   }
 
   async #alive(userId: string): Promise<SessionRecord[]> {

@@ -1,6 +1,14 @@
 import type { Instant } from "../session/clock.ts";
 import type { LeaseRequest, SessionPatch, SessionRecord } from "../session/record.ts";
-import { formatToken, hashSecret, parseToken, type SessionSecret, sameHash } from "../session/token.ts";
+import {
+  formatToken,
+  hashSecret,
+  parseToken,
+  type SecretHash,
+  type SessionId,
+  type SessionSecret,
+  sameHash,
+} from "../session/token.ts";
 import type { SessionStore } from "../stores/store.ts";
 import type { Opened, Strategy, Updated } from "./strategy.ts";
 
@@ -35,7 +43,11 @@ export class ServerSide implements Strategy {
   }
 
   async create(record: SessionRecord, secret: SessionSecret): Promise<string> {
-    await this.#store.create(record);
+    try {
+      await this.#store.create(record);
+    } catch (error) {
+      if (!(await this.#holds(record.id, record.secretHash))) throw error;
+    }
     return formatToken({ id: record.id, secret });
   }
 
@@ -44,9 +56,14 @@ export class ServerSide implements Strategy {
   }
 
   async update(record: SessionRecord, patch: SessionPatch, secret: SessionSecret): Promise<Updated> {
-    const outcome = await this.#store.update(record.id, record.version, patch);
-    if (outcome !== "updated") return { outcome };
-    return patch.secretHash === undefined ? { outcome } : { outcome, token: formatToken({ id: record.id, secret }) };
+    const { secretHash } = patch;
+    try {
+      const outcome = await this.#store.update(record.id, record.version, patch);
+      if (outcome !== "updated" || secretHash === undefined) return { outcome };
+    } catch (error) {
+      if (secretHash === undefined || !(await this.#holds(record.id, secretHash))) throw error;
+    }
+    return { outcome: "updated", token: formatToken({ id: record.id, secret }) };
   }
 
   async touch(record: SessionRecord, seenAt: Instant, expiresAt: Instant): Promise<undefined> {
@@ -55,6 +72,15 @@ export class ServerSide implements Strategy {
 
   async remove(record: SessionRecord): Promise<void> {
     await this.#store.remove(record.id);
+  }
+
+  /**
+   * Whether a write that failed was made all the same, and only its answer is lost: a secret that nobody else can know
+   * proves it. Without this the client would never get a token that is in force.
+   */
+  async #holds(id: SessionId, secretHash: SecretHash): Promise<boolean> {
+    const record = await this.#store.read(id).catch(() => undefined);
+    return record !== undefined && sameHash(record.secretHash, secretHash);
   }
 
   async release(record: SessionRecord, holder: string): Promise<void> {

@@ -41,11 +41,12 @@ const DOMAIN = /^[a-z0-9](?:[a-z0-9-]*[a-z0-9])?(?:\.[a-z0-9](?:[a-z0-9-]*[a-z0-
  * @throws TypeError for a name and attributes that browsers would refuse together (row CK-02)
  */
 export function cookieTransport(options: CookieOptions = {}): Transport {
-  const secure = cookieFormat({ name: options.domain === undefined ? "__Host-Http-sid" : "__Secure-sid", ...options });
+  const name = options.name ?? (options.domain === undefined ? "__Host-Http-sid" : "__Secure-sid");
+  const secure = cookieFormat({ ...options, name });
   // Browsers refuse prefixes and Partitioned without Secure, so the development cookie has none of them.
   const development = cookieFormat(
     {
-      name: secure.name.replace(PREFIX, "") || "sid",
+      name: name.replace(PREFIX, "") || "sid",
       path: options.path,
       sameSite: options.sameSite === "None" ? "Lax" : options.sameSite,
     },
@@ -55,6 +56,7 @@ export function cookieTransport(options: CookieOptions = {}): Transport {
 
   return {
     ambient: true,
+    varyBy: "Cookie",
     read(request): Presented {
       const header = request.header("cookie");
       if (header === undefined) return { kind: "none" };

@@ -23,9 +23,11 @@ export function headerTransport(options: HeaderOptions = {}): Transport {
 
   return {
     ambient: false,
+    varyBy: options.request ?? "Authorization",
     read(facts): Presented {
       const value = facts.header(request);
       if (value === undefined) return { kind: "none" };
+      if (bearer && !/^Bearer /i.test(value)) return { kind: "none" };
       // Repeated headers arrive joined, and a token holds no comma.
       if (value.includes(",")) return { kind: "duplicate" };
       if (!bearer) return { kind: "token", text: value.trim() };

@@ -1,0 +1,139 @@
+/**
+ * Sessions for Fastify 5.
+ *
+ * @module
+ */
+import type { FastifyPluginCallback, FastifyReply, FastifyRequest } from "fastify";
+import type { Session, SessionDataShape } from "../session/session.ts";
+import type { RouteOptions, Sessions } from "../session/sessions.ts";
+import type { RequestFacts } from "../session/transport.ts";
+import { errorAnswer, isFault } from "./error-answer.ts";
+import { answerError, onClose } from "./node.ts";
+import { nodeRequest } from "./node-request.ts";
+import { gateResponse, isOfTheContent, type ResponseGate } from "./response-gate.ts";
+
+declare module "fastify" {
+  interface FastifyRequest {
+    /** The visitor's session. Declare its data by adding keys to `SessionDataShape`, or use `sessionOf` for types. */
+    session: Session;
+  }
+  interface FastifyContextConfig {
+    /** What this route wants otherwise than the rest: `config: { coatcheck: { passive: true } }`. */
+    coatcheck?: RouteOptions;
+  }
+}
+
+export interface FastifyOptions extends RouteOptions {
+  // biome-ignore lint/suspicious/noExplicitAny: `register` does not infer the options of a plugin, so their data is unknown
+  readonly sessions: Sessions<any>;
+  /**
+   * Answers errors of this library: cross-site requests, a store that is down, conflicts. Default: the error's status and
+   * one sentence as JSON; faults of the application go to its error handler. `(error, request, reply) => reply.send(error)`
+   * sends all of them there.
+   */
+  readonly onError?: (error: unknown, request: FastifyRequest, reply: FastifyReply) => unknown;
+}
+
+type Visit = { readonly session: Session<never>; readonly gate: ResponseGate };
+const visits = Symbol("coatcheck.visits");
+const registered = Symbol("coatcheck.registered");
+type WithVisits = { [visits]?: Map<unknown, Visit>; session?: unknown };
+type WithRegistered = { [registered]?: ReadonlySet<unknown> };
+
+/**
+ * Sets `request.session`, and holds the response until what changed is saved: payloads, streams, redirects, and what is
+ * written to `reply.raw` after `reply.hijack()`. When a handler or hook fails, nothing is saved; an error handler that has something to
+ * keep calls `session.commit()`.
+ *
+ * Registered on the root it covers every route and the 404s; registered inside a plugin, the routes of that plugin.
+ * Which proxies count is Fastify's `trustProxy`.
+ *
+ * @throws TypeError when the same sessions are registered already, here or in a context around this one
+ */
+export const sessionPlugin: FastifyPluginCallback<FastifyOptions> = (fastify, options, done) => {
+  const { sessions, onError = answerOrPassOn, passive, turns, crossSite, storeDown } = options;
+  const general = defined({ passive, turns, crossSite, storeDown });
+  const scope = fastify as WithRegistered;
+  if (scope[registered]?.has(sessions))
+    throw new TypeError(
+      "sessionPlugin: these sessions are registered already. A route's own options go into its config",
+    );
+  // Contexts within this one inherit the property; those beside it do not.
+  scope[registered] = new Set(scope[registered]).add(sessions);
+  if (!fastify.hasRequestDecorator("session")) fastify.decorateRequest("session", null as never);
+
+  fastify.addHook("onRequest", (request, reply, next) => {
+    const own = request as WithVisits;
+    const atClose = onClose(reply.raw);
+    const fail = (error: unknown) => {
+      if (reply.sent) answerError(error, request.raw, reply.raw);
+      else onError(error, request, reply);
+    };
+    sessions
+      .open(fastifyRequest(request), { ...general, ...request.routeOptions.config?.coatcheck })
+      .then((exchange) => {
+        atClose(() => exchange.end());
+        const gate = gateResponse(reply.raw, exchange as never, fail);
+        own[visits] = (own[visits] ?? new Map()).set(sessions, { session: exchange.session as never, gate });
+        own.session = exchange.session;
+        next();
+      }, fail);
+  });
+
+  fastify.addHook("onError", (request, _reply, _error, next) => {
+    (request as WithVisits)[visits]?.get(sessions)?.gate.abandon();
+    next();
+  });
+  done();
+};
+
+// What fastify-plugin sets: the hooks and `request.session` belong to whoever registers the plugin.
+Object.assign(sessionPlugin, {
+  [Symbol.for("skip-override")]: true,
+  [Symbol.for("fastify.display-name")]: "coatcheck",
+  [Symbol.for("plugin-meta")]: { name: "coatcheck", fastify: "5.x" },
+});
+
+/**
+ * The session of a request, typed by its `sessions`, without any declaration.
+ *
+ * @throws TypeError when `sessionPlugin` is not registered with these sessions for the request's route
+ */
+export function sessionOf<Data extends object = SessionDataShape>(
+  sessions: Sessions<Data>,
+  request: FastifyRequest,
+): Session<Data> {
+  const visit = (request as WithVisits)[visits]?.get(sessions);
+  if (visit === undefined) throw new TypeError("sessionOf: register sessionPlugin with these sessions for this route");
+  return visit.session as unknown as Session<Data>;
+}
+
+function answerOrPassOn(error: unknown, _request: FastifyRequest, reply: FastifyReply): unknown {
+  for (const name of Object.keys(reply.getHeaders())) if (isOfTheContent(name)) reply.removeHeader(name);
+  if (isFault(error)) return reply.send(error);
+  const { status, headers, body } = errorAnswer(error);
+  // As bytes, which no serializer touches.
+  return reply.code(status).headers(headers).send(new TextEncoder().encode(body));
+}
+
+/** Without the keys that are undefined, so that they do not hide anything. */
+function defined(options: RouteOptions): RouteOptions {
+  return Object.fromEntries(Object.entries(options).filter(([, value]) => value !== undefined));
+}
+
+function fastifyRequest(request: FastifyRequest): RequestFacts {
+  return {
+    method: request.method,
+    header: nodeRequest(request.raw, () => false).header,
+    // Fastify has judged the proxies.
+    get secure() {
+      return request.protocol.toLowerCase() === "https";
+    },
+    get host() {
+      return request.host;
+    },
+    get ip() {
+      return request.ip;
+    },
+  };
+}

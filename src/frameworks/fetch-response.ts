@@ -1,0 +1,34 @@
+import type { ResponseChanges } from "../session/transport.ts";
+import { errorAnswer, logFault } from "./error-answer.ts";
+import { withVary } from "./vary.ts";
+
+/** A client that has gone away must not keep the session's other requests waiting. */
+export function endTurnAtAbort(signal: AbortSignal, exchange: { end(): void }): void {
+  if (signal.aborted) exchange.end();
+  else signal.addEventListener("abort", () => exchange.end(), { once: true });
+}
+
+/** A response with the session's cookie and headers: another one, because the application may use its own again. */
+export function withChanges(response: Response, { cookie, headers, varyBy }: ResponseChanges): Response {
+  const nothing = cookie === undefined && varyBy === undefined && headers.length === 0;
+  // What is not between 200 and 599, such as a WebSocket's 101, cannot be made anew.
+  if (nothing || response.status < 200) return response;
+  const changed = new Headers(response.headers);
+  for (const [name, value] of headers) changed.set(name, value);
+  if (varyBy !== undefined) {
+    if (changed.has("Cache-Control")) changed.set("Vary", withVary(changed.get("Vary") ?? "", varyBy));
+    else changed.set("Cache-Control", "no-store");
+  }
+  if (cookie !== undefined) {
+    const others = response.headers.getSetCookie().filter((line) => !line.startsWith(`${cookie.name}=`));
+    changed.delete("Set-Cookie");
+    for (const line of [...others, cookie.line]) changed.append("Set-Cookie", line);
+  }
+  return new Response(response.body, { status: response.status, statusText: response.statusText, headers: changed });
+}
+
+export function answerOf(error: unknown): Response {
+  logFault(error);
+  const { status, headers, body } = errorAnswer(error);
+  return new Response(body, { status, headers });
+}

@@ -1,0 +1,113 @@
+/**
+ * Sessions for Koa 3.
+ *
+ * @module
+ */
+import type { Context, DefaultState, Middleware } from "koa";
+import type { Session, SessionDataShape } from "../session/session.ts";
+import type { RouteOptions, Sessions } from "../session/sessions.ts";
+import type { RequestFacts } from "../session/transport.ts";
+import { errorAnswer, isFault } from "./error-answer.ts";
+import { answerError, onClose } from "./node.ts";
+import { nodeRequest } from "./node-request.ts";
+import { forgetContent, gateResponse } from "./response-gate.ts";
+
+export interface KoaOptions extends RouteOptions {
+  /**
+   * Answers errors of this library: cross-site requests, a store that is down, conflicts. Default: the error's status and
+   * one sentence as JSON; faults of the application are thrown on. `(error) => { throw error; }` throws all of them on, to
+   * the middleware in front and to Koa.
+   */
+  readonly onError?: (error: unknown, ctx: Context) => unknown;
+}
+
+/** What the middleware adds to `ctx`. */
+export interface SessionContext<Data extends object = SessionDataShape> {
+  /** The visitor's session. */
+  session: Session<Data>;
+}
+
+const opened = Symbol("coatcheck.sessions");
+type WithSessions = { [opened]?: Map<unknown, Session<never>>; session?: unknown };
+
+/**
+ * Sets `ctx.session`, and saves what changed when the middleware behind it is done and nothing has been sent. Where a
+ * handler writes to `ctx.res` itself, and for what changes while a body streams, the response is held instead. When the
+ * middleware behind throws, nothing is saved and the error goes on. Which proxies count is Koa's `app.proxy`.
+ *
+ * Whether a route wants other options is not known here: give it a middleware of its own, in front of the general one.
+ */
+export function sessionMiddleware<Data extends object = SessionDataShape>(
+  sessions: Sessions<Data>,
+  options: KoaOptions = {},
+): Middleware<DefaultState, SessionContext<Data>> {
+  const { onError = answerOrThrow } = options;
+
+  return async function session(context, next) {
+    const ctx = context as unknown as Context;
+    const own = ctx as WithSessions;
+    // In front with options of its own: the first one counts.
+    if (own[opened]?.has(sessions)) return next();
+    const atClose = onClose(ctx.res);
+    let exchange: Awaited<ReturnType<typeof sessions.open>>;
+    try {
+      exchange = await sessions.open(koaRequest(ctx), options);
+    } catch (error) {
+      return onError(error, ctx);
+    }
+    atClose(() => exchange.end());
+    own[opened] = (own[opened] ?? new Map()).set(sessions, exchange.session as never);
+    own.session = exchange.session;
+    const gate = gateResponse(ctx.res, exchange as never, (error) => answerError(error, ctx.req, ctx.res));
+    try {
+      await next();
+    } catch (error) {
+      gate.abandon();
+      throw error;
+    }
+    if (ctx.respond === false || ctx.headerSent) return;
+    try {
+      if (exchange.needsCommit) await exchange.commit();
+    } catch (error) {
+      gate.abandon();
+      forgetContent(ctx.res);
+      return onError(error, ctx);
+    }
+  };
+}
+
+/**
+ * The session of a request, typed by its `sessions`, wherever `ctx.session` has no type.
+ *
+ * @throws TypeError when `sessionMiddleware(sessions)` did not run before
+ */
+export function sessionOf<Data extends object>(sessions: Sessions<Data>, ctx: object): Session<Data> {
+  const session = (ctx as WithSessions)[opened]?.get(sessions);
+  if (session === undefined) throw new TypeError("sessionOf: use sessionMiddleware(sessions) before this middleware");
+  return session as unknown as Session<Data>;
+}
+
+function answerOrThrow(error: unknown, ctx: Context): void {
+  if (isFault(error)) throw error;
+  const { status, headers, body } = errorAnswer(error);
+  ctx.status = status;
+  ctx.set(headers);
+  ctx.body = body;
+}
+
+function koaRequest(ctx: Context): RequestFacts {
+  return {
+    method: ctx.method,
+    header: nodeRequest(ctx.req, () => false).header,
+    // Koa has judged the proxies.
+    get secure() {
+      return ctx.secure;
+    },
+    get host() {
+      return ctx.host;
+    },
+    get ip() {
+      return ctx.ip;
+    },
+  };
+}

@@ -1,0 +1,218 @@
+import type { IncomingMessage, ServerResponse } from "node:http";
+import { text } from "node:stream/consumers";
+import type { RouteOptions, Session, Sessions } from "coatcheck";
+import { sessionMiddleware, sessionOf } from "coatcheck/express";
+import { withSession as withFetchSession } from "coatcheck/fetch";
+import { withSession } from "coatcheck/node";
+import express5 from "express";
+import express4 from "express4";
+import {
+  bridge,
+  direct,
+  drained,
+  type FetchHandler,
+  http1,
+  http2Cleartext,
+  http2Tls,
+  type Listener,
+  pathOf,
+  type Serve,
+  type Served,
+} from "./servers.ts";
+import type { Visit } from "./support.ts";
+
+/** An answer that every adapter can give in its own way. */
+export interface Reply {
+  readonly status?: number;
+  readonly headers?: ReadonlyArray<readonly [name: string, value: string]>;
+  readonly body?: string | AsyncIterable<string> | null;
+}
+
+export interface Incoming {
+  readonly session: Session<Visit>;
+  readonly method: string;
+  text(): Promise<string>;
+}
+
+export interface Route {
+  readonly path: string;
+  readonly options?: RouteOptions;
+  readonly handle: (incoming: Incoming) => Reply | Promise<Reply>;
+}
+
+/** A way to serve: an adapter of this library together with a server. */
+export interface Adapter {
+  readonly name: string;
+  readonly cookieName: string;
+  /** Whether what a handler changes while its answer streams is saved without its asking. */
+  readonly savesLateChanges: boolean;
+  /** Whether what a handler changed before it failed is dropped. Express tells nobody that a handler failed. */
+  readonly dropsChangesOfFailures: boolean;
+  start(sessions: Sessions<Visit>, routes: readonly Route[]): Promise<Served>;
+}
+
+export type NodeHandler = (request: IncomingMessage, response: ServerResponse, session: Session<Visit>) => unknown;
+
+/** A way to serve where the handler has Node's own request and response. */
+export interface NodeAdapter {
+  readonly name: string;
+  readonly http2: boolean;
+  serve(sessions: Sessions<Visit>, handler: NodeHandler): Promise<Served>;
+}
+
+async function render(response: ServerResponse, { status = 200, headers = [], body = null }: Reply): Promise<void> {
+  response.statusCode = status;
+  for (const [name, value] of headers) response.appendHeader(name, value);
+  if (body === null || typeof body === "string") {
+    response.end(body ?? undefined);
+    return;
+  }
+  for await (const chunk of body) if (!response.write(chunk)) await drained(response);
+  response.end();
+}
+
+const incoming = (request: IncomingMessage, session: Session<Visit>): Incoming => ({
+  session,
+  method: request.method ?? "",
+  text: () => text(request),
+});
+
+function routed(routes: readonly Route[], listenerOf: (route: Route) => Listener): Listener {
+  const listeners = new Map(routes.map((route) => [route.path, listenerOf(route)]));
+  return (request, response) => {
+    const listener = listeners.get(pathOf(request.url));
+    if (listener === undefined) response.writeHead(404).end();
+    else listener(request, response);
+  };
+}
+
+const node = (name: string, serve: Serve, cookieName = "sid"): Adapter => ({
+  name,
+  cookieName,
+  savesLateChanges: true,
+  dropsChangesOfFailures: true,
+  start: (sessions, routes) =>
+    serve(
+      routed(routes, ({ handle, options }) =>
+        withSession(
+          sessions,
+          async (request, response, session) => render(response, await handle(incoming(request, session))),
+          options,
+        ),
+      ),
+    ),
+});
+
+type Express = typeof express5;
+
+function expressApp(create: Express, sessions: Sessions<Visit>, routes: readonly Route[]): Listener {
+  const app = create();
+  // Not to write every error to the console.
+  app.set("env", "test");
+  for (const { path, options } of routes)
+    if (options !== undefined) app.use(path, sessionMiddleware(sessions, options));
+  app.use(sessionMiddleware(sessions));
+  for (const { path, handle } of routes)
+    app.all(path, (request, response, next) => {
+      (async () => render(response, await handle(incoming(request, sessionOf(sessions, request)))))().catch(next);
+    });
+  return app as unknown as Listener;
+}
+
+const express = (name: string, create: Express): Adapter => ({
+  name,
+  cookieName: "sid",
+  savesLateChanges: true,
+  dropsChangesOfFailures: false,
+  start: (sessions, routes) => http1(expressApp(create, sessions, routes)),
+});
+
+function bodyOf(body: NonNullable<Reply["body"]>): string | ReadableStream<Uint8Array> {
+  if (typeof body === "string") return body;
+  const iterator = body[Symbol.asyncIterator]();
+  const encoder = new TextEncoder();
+  return new ReadableStream<Uint8Array>(
+    {
+      async pull(controller) {
+        const { done, value } = await iterator.next();
+        if (done) controller.close();
+        else controller.enqueue(encoder.encode(value));
+      },
+      async cancel() {
+        await iterator.return?.();
+      },
+    },
+    { highWaterMark: 0 },
+  );
+}
+
+const fetching = (name: string, serve: (handler: FetchHandler) => Promise<Served>, cookieName: string): Adapter => ({
+  name,
+  cookieName,
+  savesLateChanges: false,
+  dropsChangesOfFailures: true,
+  start(sessions, routes) {
+    const handlers = new Map(
+      routes.map(({ path, options, handle }) => [
+        path,
+        withFetchSession(
+          sessions,
+          async (request, session) => {
+            const given: Incoming = { session, method: request.method, text: () => request.text() };
+            const { status = 200, headers = [], body = null } = await handle(given);
+            return new Response(body === null ? null : bodyOf(body), {
+              status,
+              headers: headers as [string, string][],
+            });
+          },
+          options,
+        ),
+      ]),
+    );
+    return serve(async (request) => {
+      const handler = handlers.get(pathOf(request.url));
+      return handler === undefined ? new Response(null, { status: 404 }) : handler(request);
+    });
+  },
+});
+
+export const adapters: readonly Adapter[] = [
+  node("node:http", http1),
+  node("node:http2 without TLS", http2Cleartext),
+  node("node:http2 with TLS", http2Tls, "__Host-Http-sid"),
+  express("Express 4", express4 as unknown as Express),
+  express("Express 5", express5),
+  fetching("Fetch behind node:http", bridge, "sid"),
+  fetching("Fetch called directly", direct, "__Host-Http-sid"),
+];
+
+const bare = (name: string, serve: Serve, isHttp2: boolean): NodeAdapter => ({
+  name,
+  http2: isHttp2,
+  serve: (sessions, handler) => serve(withSession(sessions, handler)),
+});
+
+const bareExpress = (name: string, create: Express): NodeAdapter => ({
+  name,
+  http2: false,
+  serve(sessions, handler) {
+    const app = create();
+    app.set("env", "test");
+    app.disable("x-powered-by");
+    app.use(sessionMiddleware(sessions));
+    app.use((request, response, next) => {
+      // Express 4 does not look at the promises of its handlers.
+      Promise.resolve()
+        .then(() => handler(request, response, sessionOf(sessions, request)))
+        .catch(next);
+    });
+    return http1(app as unknown as Listener);
+  },
+});
+
+export const nodeAdapters: readonly NodeAdapter[] = [
+  bare("node:http", http1, false),
+  bare("node:http2", http2Cleartext, true),
+  bareExpress("Express 4", express4 as unknown as Express),
+  bareExpress("Express 5", express5),
+];
