@@ -17,6 +17,7 @@ export default defineConfig({
   resolve: { alias },
   test: {
     include: ["test/**/*.test.ts"],
+    globalSetup: ["test/services/global-setup.ts"],
     maxWorkers: 2,
     testTimeout: 20_000,
     reporters: ["default"],

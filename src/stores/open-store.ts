@@ -18,6 +18,8 @@ const OPENERS: ReadonlyMap<string, (url: string) => Promise<SessionStore>> = new
   ["postgresql", openPostgres],
   ["mysql", openMysql],
   ["mariadb", openMysql],
+  ["mongodb", openMongodb],
+  ["mongodb+srv", openMongodb],
 ]);
 
 /**
@@ -66,6 +68,11 @@ async function openPostgres(url: string): Promise<SessionStore> {
 async function openMysql(url: string): Promise<SessionStore> {
   const { mysqlStore } = await import("./mysql.ts");
   return mysqlStore(url);
+}
+
+async function openMongodb(url: string): Promise<SessionStore> {
+  const { mongodbStore } = await import("./mongodb.ts");
+  return mongodbStore(url);
 }
 
 const afterScheme = (url: string): string => url.slice(url.indexOf(":") + 1);

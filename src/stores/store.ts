@@ -12,11 +12,12 @@ export { applyPatch, patchData } from "../session/record.ts";
  * - A session that does not exist is an answer (`undefined`, `"missing"`, `false`, `0`), never an error.
  * - A promise that rejects means that the store failed and nothing is known about the write. The core turns it
  *   into `StoreUnavailableError`; a store need not wrap its driver's errors. The one exception is a stored record that
- *   cannot be understood: `read` rejects with `CorruptRecordError`.
+ *   cannot be understood: `read`, and `update` where it has to look, reject with `CorruptRecordError`; lists pass over it.
  * - A promise that resolves means that the write is as durable as the store promises to be.
  * - Deadlines are judged by the core with its own clock. A store hands out expired records like any other; its own
  *   time-to-live only collects garbage and may come late, never early.
  * - There is no upsert: what was removed stays removed.
+ * - Instants are whole numbers of milliseconds.
  */
 export interface SessionStore {
   /** Stores a new record. Rejects when a record with this id exists, and then changes nothing. */
@@ -37,6 +38,7 @@ export interface SessionStore {
   /**
    * Applies a patch and raises the version by one, atomically, if the stored version is `version`.
    * `"stale"`: the record exists with another version; nothing changed. `"missing"`: there is no record; none is made.
+   * A lease stays with its holder unless `patch.release` names that holder.
    */
   update(id: SessionId, version: number, patch: SessionPatch): Promise<"updated" | "stale" | "missing">;
 
