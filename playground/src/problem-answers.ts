@@ -22,12 +22,13 @@ export function problemAnswers(shop: Shop) {
     if (!wantsHtml(req)) {
       res.json({ error: sentence });
     } else if (error instanceof LoginNeeded) {
-      const session = shop.session(req);
-      session.data.returnTo = error.returnTo;
-      session.flash("problem", sentence === "Not logged in" ? "Please log in first." : sentence);
+      const { returnTo } = error;
+      // Not an assignment: two tabs may be led to the login at the same time.
+      shop.session(req).update("returnTo", () => returnTo);
       res.redirect(303, "/login");
     } else {
-      const again = req.method === "GET" && status !== 404 && /^\/\w/.test(req.path) ? req.path : "/";
+      const mayHelp = status === 409 || status >= 500;
+      const again = mayHelp && req.method === "GET" && /^\/\w/.test(req.path) ? req.path : "/";
       res.type("html").send(problemPage(status, sentence, again).toString());
     }
   };

@@ -38,7 +38,8 @@ async function start(): Promise<void> {
   };
   process.once("SIGTERM", stop).once("SIGINT", stop);
 
-  console.log(`The shop is open at http://localhost:${(server.address() as AddressInfo).port}`);
+  const name = ["127.0.0.1", "0.0.0.0", "::1", "::"].includes(host) ? "localhost" : host;
+  console.log(`The shop is open at http://${name}:${(server.address() as AddressInfo).port}`);
   console.log(`Log in as ${SEEDED.username} with the password ${SEEDED.password}, or register.`);
 }
 

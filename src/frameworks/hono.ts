@@ -54,13 +54,15 @@ export function sessionMiddleware<Data extends object = SessionDataShape>(
     const own = c as unknown as WithSessions;
     // In front with options of its own: the first one counts.
     if (own[opened]?.has(sessions)) return next();
+    // Asked for now, because on Node a signal does not know what happened before.
+    const signal = isSafeMethod(c.req.method) ? undefined : c.req.raw.signal;
     let exchange: Awaited<ReturnType<typeof sessions.open>>;
     try {
       exchange = await sessions.open(honoRequest(c, options), options);
     } catch (error) {
       return onError(error, c);
     }
-    if (!isSafeMethod(c.req.method)) endTurnAtAbort(c.req.raw.signal, exchange);
+    if (signal !== undefined) endTurnAtAbort(signal, exchange);
     own[opened] = (own[opened] ?? new Map()).set(sessions, exchange.session as never);
     c.set("session", exchange.session);
     try {

@@ -100,7 +100,13 @@ export type Beginning =
       readonly lease?: string | undefined;
     }
   /** The token was rotated out a moment ago, so another request of this visitor holds the session. */
-  | { readonly kind: "superseded"; readonly record: SessionRecord; readonly texts: Texts };
+  | {
+      readonly kind: "superseded";
+      readonly record: SessionRecord;
+      readonly texts: Texts;
+      /** The rotated-out one. */
+      readonly secret: SessionSecret;
+    };
 
 const NO_TEXTS: Texts = new Map();
 const everything = (): boolean => true;
@@ -128,7 +134,7 @@ export class Session<Data extends object = SessionDataShape> {
   /** Why this request may not write. */
   #refusal: CoatcheckError | undefined;
   /** Where a rotated-out token led. Only a login by the same user may take its data over. */
-  #superseded: { readonly userId: string | undefined; readonly texts: Texts } | undefined;
+  #superseded: Extract<Beginning, { kind: "superseded" }> | undefined;
   #lease: { readonly holder: string; readonly record: SessionRecord } | undefined;
   /** An update of the record as it was at `version` that may have been made or not. It must not be made twice. */
   #doubt: { readonly version: number; readonly error: StoreUnavailableError } | undefined;
@@ -160,7 +166,7 @@ export class Session<Data extends object = SessionDataShape> {
       this.#texts = beginning.texts;
       if (beginning.lease !== undefined) this.#lease = { holder: beginning.lease, record: beginning.record };
     } else if (beginning.kind === "superseded") {
-      this.#superseded = { userId: beginning.record.userId, texts: beginning.texts };
+      this.#superseded = beginning;
     }
   }
 
@@ -197,6 +203,14 @@ export class Session<Data extends object = SessionDataShape> {
   /** When the session ends if nothing more happens. */
   get expiresAt(): Instant | undefined {
     return this.#record?.expiresAt;
+  }
+
+  /**
+   * Whether this request may not write, for a moment: its token was rotated out while it was on its way, or the store is
+   * down and the route goes on all the same. What is changed is then answered with an error.
+   */
+  get readOnly(): boolean {
+    return this.#refusal !== undefined;
   }
 
   /**
@@ -344,11 +358,9 @@ export class Session<Data extends object = SessionDataShape> {
 
   /** @throws CsrfTokenError unless `token` came from `csrfToken()` of this session since its last login */
   async requireCsrfToken(token: unknown): Promise<void> {
-    if (
-      this.#record === undefined ||
-      this.#secret === undefined ||
-      !(await checkCsrfToken(this.#record.id, this.#secret, token))
-    ) {
+    // A login form that is sent twice brings, the second time, what the first one rotated out.
+    const { record, secret } = this.#superseded ?? { record: this.#record, secret: this.#secret };
+    if (record === undefined || secret === undefined || !(await checkCsrfToken(record.id, secret, token))) {
       this.#emit("csrfRejected", { reason: "token" });
       throw new CsrfTokenError();
     }
@@ -544,7 +556,7 @@ export class Session<Data extends object = SessionDataShape> {
     this.#superseded = undefined;
     this.#doubt = undefined;
     this.#needed = false;
-    this.#flashes = this.#flashes.slice(flashed);
+    this.#flashes = login?.flashes === false ? [] : this.#flashes.slice(flashed);
     this.#sessionData().moveTo(record.data, keep);
     this.#send(token);
     this.#emit("created", {});
@@ -574,7 +586,7 @@ export class Session<Data extends object = SessionDataShape> {
   #loginAnew(userId: string, { methods, remember }: Required<LoginOptions>): Promise<void> {
     const meta = { authenticatedAt: this.#core.clock.now(), methods, remember };
     // A double-clicked login: its first request rotated the secret away that the second one brings.
-    if (this.#superseded?.userId === userId)
+    if (this.#superseded?.record.userId === userId)
       return this.#create("login", { userId, meta, keep: everything, under: this.#superseded.texts, flashes: true });
     const flashes = this.userId === undefined || this.userId === userId;
     return this.#create("login", { userId, meta, keep: this.#keptByUser(userId), under: NO_TEXTS, flashes });
@@ -820,6 +832,8 @@ export class Session<Data extends object = SessionDataShape> {
 /** @throws SessionTooLargeError */
 function checkedFlashes(flashes: readonly Flash[]): readonly Flash[] {
   const bytes = utf8Length(JSON.stringify(flashes));
-  if (bytes > MAX_FLASH_BYTES) throw new SessionTooLargeError(bytes, MAX_FLASH_BYTES);
-  return flashes;
+  if (bytes <= MAX_FLASH_BYTES) return flashes;
+  if (flashes.length === 1) throw new SessionTooLargeError(bytes, MAX_FLASH_BYTES);
+  // Messages that no page ever takes must not stop those that follow.
+  return checkedFlashes(flashes.slice(1));
 }

@@ -254,7 +254,10 @@ export class Sessions<Data extends object = SessionDataShape> {
       this.#emit(connection, "secretReused", { reason: inFlight ? "in-flight" : "replayed" }, facts);
       // Were this a new visitor, their first write would overwrite the cookie that the rotation has just sent.
       if (inFlight)
-        return { beginning: { kind: "superseded", record, texts: await presentTexts(this.#core, record) }, refusal };
+        return {
+          beginning: { kind: "superseded", record, texts: await presentTexts(this.#core, record), secret: opened.secret },
+          refusal,
+        };
       return anonymous;
     } catch (error) {
       if (!(error instanceof CorruptRecordError)) throw error;

@@ -1,8 +1,7 @@
 import { join } from "node:path";
 import { sqliteStore } from "coatcheck/sqlite";
-import type { SessionStore } from "coatcheck/stores";
 import { beforeAll, beforeEach, describe, expect, test, vi } from "vitest";
-import { type OpenShop, openShop, type Reply, temporaryFolder, Visitor } from "./support.ts";
+import { holdingReads, type OpenShop, openShop, type Reply, temporaryFolder, Visitor } from "./support.ts";
 
 const ADDRESS = { name: "Ada", street: "Main Street 1", postcode: "12345", city: "London", country: "UK" };
 
@@ -197,35 +196,4 @@ async function twoServers(folder: string): Promise<[Visitor, string]> {
   const open = () => openShop({ store: sqliteStore(join(folder, "sessions.db")), dataDir: folder });
   const [one, two] = [await open(), await open()];
   return [new Visitor(one.url), two.url];
-}
-
-/** The store without leases, and with reads that can be held until there are as many as wanted. */
-function holdingReads(store: SessionStore): SessionStore & { holdUntil(count: number): void } {
-  let wanted = 0;
-  let waiting: Array<() => void> = [];
-  const held: Partial<SessionStore> & { holdUntil(count: number): void } = {
-    holdUntil(count) {
-      wanted = count;
-    },
-    async read(id) {
-      const record = await store.read(id);
-      if (wanted === 0) return record;
-      await new Promise<void>((resolve) => {
-        waiting.push(resolve);
-        if (waiting.length < wanted) return;
-        wanted = 0;
-        for (const go of waiting) go();
-        waiting = [];
-      });
-      return record;
-    },
-    release: undefined,
-  };
-  return new Proxy(store, {
-    get(target, name) {
-      if (name in held) return held[name as keyof typeof held];
-      const own: unknown = Reflect.get(target, name);
-      return typeof own === "function" ? own.bind(target) : own;
-    },
-  }) as ReturnType<typeof holdingReads>;
 }

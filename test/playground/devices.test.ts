@@ -94,7 +94,7 @@ test("without a script: the page lists them, its forms end them, and lead to the
     headers: { location: "/login" },
   });
   page = await laptop.page("/login");
-  expect(page.text).toContain("Please sign in again to do this.");
+  expect(page.text).toContain("Please log in again to do this.");
   const login = { ...formOf(page, "/login"), username: `user${user}`, password: "long enough" };
   expect(await laptop.submit("/login", login)).toMatchObject({ status: 303, headers: { location: "/sessions" } });
   page = await laptop.page("/sessions");

@@ -1,6 +1,7 @@
 import { sessionMiddleware, sessionOf } from "coatcheck/express";
+import { memoryStore } from "coatcheck/memory";
 import { beforeEach, expect, test } from "vitest";
-import { gate, type OpenShop, openShop, Visitor } from "./support.ts";
+import { gate, holdingReads, type OpenShop, openShop, Visitor } from "./support.ts";
 
 let shop: OpenShop;
 let visitor: Visitor;
@@ -64,4 +65,13 @@ test("a login during slow requests leaves one live secret, the new one", async (
   expect((await before.get("/profile")).status).toBe(401);
   expect((await visitor.get("/profile")).status).toBe(200);
   expect((await visitor.get("/cart")).json.items).toMatchObject([{ productId: "1", quantity: 1 }]);
+});
+
+test("two tabs that are led to the login at the same time both get there", async () => {
+  const store = holdingReads(memoryStore());
+  const visitor = new Visitor((await openShop({ store })).url);
+  await visitor.page("/");
+  store.holdUntil(2);
+  const replies = await Promise.all([visitor.page("/orders"), visitor.page("/sessions")]);
+  expect(replies).toMatchObject([303, 303].map((status) => ({ status, headers: { location: "/login" } })));
 });

@@ -81,17 +81,17 @@ interface Options {
 
 const BROWSER = "text/html,application/xhtml+xml,application/xml;q=0.9,*/*;q=0.8";
 
-/** Somebody with a cookie jar and four connections. */
+/** Somebody with a cookie jar, and with four connections unless told otherwise. */
 export class Visitor {
   cookie: string | undefined;
   readonly #url: string;
   readonly #agent: http.Agent;
   readonly #ownHeaders: Readonly<Record<string, string>>;
 
-  constructor(url: string, headers: Readonly<Record<string, string>> = {}) {
+  constructor(url: string, headers: Readonly<Record<string, string>> = {}, connections = 4) {
     this.#url = url;
     this.#ownHeaders = headers;
-    this.#agent = new http.Agent({ keepAlive: true, maxSockets: 4 });
+    this.#agent = new http.Agent({ keepAlive: true, maxSockets: connections });
     atEnd(() => this.#agent.destroy());
   }
 
@@ -111,8 +111,8 @@ export class Visitor {
     this.post("/login", { username, password });
 
   /** Somebody with the same cookie, perhaps at another server. */
-  twin(url = this.#url): Visitor {
-    const twin = new Visitor(url, this.#ownHeaders);
+  twin(url = this.#url, connections?: number): Visitor {
+    const twin = new Visitor(url, this.#ownHeaders, connections);
     twin.cookie = this.cookie;
     return twin;
   }
@@ -184,4 +184,35 @@ export function gate(): { readonly opened: Promise<void>; open(): void } {
     open = resolve;
   });
   return { opened, open };
+}
+
+/** The store without leases, and with reads that can be held until there are as many as wanted. */
+export function holdingReads(store: SessionStore): SessionStore & { holdUntil(count: number): void } {
+  let wanted = 0;
+  let waiting: Array<() => void> = [];
+  const held: Partial<SessionStore> & { holdUntil(count: number): void } = {
+    holdUntil(count) {
+      wanted = count;
+    },
+    async read(id) {
+      const record = await store.read(id);
+      if (wanted === 0) return record;
+      await new Promise<void>((resolve) => {
+        waiting.push(resolve);
+        if (waiting.length < wanted) return;
+        wanted = 0;
+        for (const go of waiting) go();
+        waiting = [];
+      });
+      return record;
+    },
+    release: undefined,
+  };
+  return new Proxy(store, {
+    get(target, name) {
+      if (name in held) return held[name as keyof typeof held];
+      const own: unknown = Reflect.get(target, name);
+      return typeof own === "function" ? own.bind(target) : own;
+    },
+  }) as ReturnType<typeof holdingReads>;
 }

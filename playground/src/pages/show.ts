@@ -20,7 +20,7 @@ export interface Page {
 export async function showPage(shop: Shop, request: Request, response: Response, shown: Page): Promise<void> {
   const session = shop.session(request);
   const { status = 200, recorded = true } = shown;
-  if (recorded && status === 200) {
+  if (recorded && status === 200 && !session.readOnly) {
     const view: PageView = { path: request.path, at: shop.clock.now() };
     // Not an assignment: pages are loaded in parallel, and of two views none may get lost.
     session.update("trail", (trail) => [...trail, view].slice(-TRAIL_LENGTH));

@@ -24,7 +24,12 @@ export function accountRoutes(shop: Shop): Router {
     }),
   );
 
-  router.get("/login", (req, res) => showPage(shop, req, res, loginPage()));
+  router.get("/login", (req, res) => {
+    const wasSent = shop.session(req).data.returnTo !== undefined;
+    const again = shop.account(req) !== undefined;
+    const problem = again ? "Please log in again to do this." : "Please log in first.";
+    return showPage(shop, req, res, loginPage(wasSent ? { problem } : {}));
+  });
 
   router.post(
     "/login",

@@ -1,0 +1,76 @@
+import { type ChildProcessWithoutNullStreams, execFileSync, spawn } from "node:child_process";
+import { once } from "node:events";
+import { createInterface } from "node:readline";
+import { fileURLToPath } from "node:url";
+import { atEnd } from "./support.ts";
+
+const ROOT = fileURLToPath(new URL("../..", import.meta.url));
+
+/** Compiles the shop as `npm start` does. The library itself is compiled by `npm test`. */
+export function compileShop(): void {
+  execFileSync(process.execPath, ["node_modules/typescript/bin/tsc", "-p", "playground"], { cwd: ROOT, stdio: "pipe" });
+}
+
+/** The shop as a process of its own. */
+export class ShopProcess {
+  readonly url: string;
+  /** What it printed until it was open. */
+  readonly greeting: readonly string[];
+  readonly #child: ChildProcessWithoutNullStreams;
+
+  private constructor(child: ChildProcessWithoutNullStreams, url: string, greeting: readonly string[]) {
+    this.#child = child;
+    this.url = url;
+    this.greeting = greeting;
+  }
+
+  /** Resolves when it is open. */
+  static async start(env: Readonly<Record<string, string>>): Promise<ShopProcess> {
+    const child = spawnShop(env);
+    const greeting: string[] = [];
+    for await (const line of createInterface(child.stdout)) {
+      greeting.push(line);
+      if (greeting.length === 2) break;
+    }
+    const url = /http:\S+/.exec(greeting[0] ?? "")?.[0];
+    if (url === undefined) throw new Error("The shop did not open");
+    return new ShopProcess(child, url, greeting);
+  }
+
+  signal(signal: NodeJS.Signals): void {
+    this.#child.kill(signal);
+  }
+
+  /** How it ended: its exit code, or the signal. */
+  async ended(): Promise<number | NodeJS.Signals> {
+    const { exitCode, signalCode } = this.#child;
+    if (exitCode !== null || signalCode !== null) return exitCode ?? (signalCode as NodeJS.Signals);
+    const [code, signal] = await once(this.#child, "exit");
+    return code ?? signal;
+  }
+
+  stop(signal: NodeJS.Signals): Promise<number | NodeJS.Signals> {
+    this.signal(signal);
+    return this.ended();
+  }
+}
+
+/** Starts the shop where it cannot open: the exit code, and what it says. */
+export async function failedStart(env: Readonly<Record<string, string>>): Promise<{ code: number; said: string }> {
+  const child = spawnShop(env);
+  let said = "";
+  child.stderr.setEncoding("utf8").on("data", (text: string) => {
+    said += text;
+  });
+  const [code] = await once(child, "close");
+  return { code, said };
+}
+
+function spawnShop(env: Readonly<Record<string, string>>): ChildProcessWithoutNullStreams {
+  const child = spawn(process.execPath, ["playground/dist/server.js"], {
+    cwd: ROOT,
+    env: { PATH: process.env.PATH, PORT: "0", ...env },
+  });
+  atEnd(() => child.kill("SIGKILL"));
+  return child;
+}
