@@ -162,7 +162,8 @@ function compile(language) {
   const script = { allowJs: true, checkJs: true, noImplicitAny: false, noEmit: true };
   const config = {
     extends: "../tsconfig.base.json",
-    compilerOptions: language === "js" ? script : { noEmit: false },
+    // devalue's types name Float16Array.
+    compilerOptions: language === "js" ? script : { noEmit: false, lib: ["es2023", "es2025.float16"] },
     files: mine.map((block) => relative(work, block.file)),
   };
   const configFile = join(work, `tsconfig.${language}.json`);

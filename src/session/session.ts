@@ -35,11 +35,13 @@ import {
 } from "./token.ts";
 
 /**
- * What `session.data` holds unless `createSessions` is given a type. Declare its keys once for `req.session`:
- * `declare module "coatcheck" { interface SessionDataShape { cart: Line[] } }`.
+ * What `session.data` holds unless `createSessions` is given a type: anything. Declare the keys that you use once, and
+ * `req.session` knows their types: `declare module "coatcheck" { interface SessionDataShape { cart: Line[] } }`.
  */
-// biome-ignore lint/suspicious/noEmptyInterface: applications add to it
-export interface SessionDataShape {}
+export interface SessionDataShape {
+  // biome-ignore lint/suspicious/noExplicitAny: what nobody declared has no type
+  [key: string]: any;
+}
 
 export interface LoginOptions {
   /** How the user proved who they are, as RFC 8176 values such as `"pwd"` or `"otp"`. Shown in the list of devices. */
@@ -385,6 +387,35 @@ export class Session<Data extends object = SessionDataShape> {
    */
   commit(): Promise<void> {
     return this.#exclusively(() => this.#commit());
+  }
+
+  /**
+   * Reads the session again, for a connection that outlives its request: `data` is then up to date but for the keys that
+   * were looked at. One store read; nothing for a session that was never stored. It is no activity unless `activity` is
+   * true (default false).
+   *
+   * @throws SessionEndedError when the session has ended, or when its token was replaced by login, elevate or renew;
+   *   StoreUnavailableError
+   */
+  reload(options: { readonly activity?: boolean } = {}): Promise<void> {
+    return this.#exclusively(async () => {
+      if (this.#refusal !== undefined) throw this.#refusal;
+      if (this.#record === undefined) return;
+      const { strategy, lifetime, clock } = this.#core;
+      const record = await strategy.reread(this.#record);
+      if (record === undefined) throw new SessionEndedError("gone");
+      if (lifetime.expired(record, clock.now()) !== undefined) throw new SessionEndedError("expired");
+      if (!sameHash(record.secretHash, this.#secretHash as SecretHash)) {
+        // A periodic renewal, unlike a rotation for security, says until when the old token may still be used.
+        const { previousSecretHash, previousUntil } = record.meta;
+        const renewed = previousUntil !== undefined && previousSecretHash !== undefined;
+        if (!renewed || !sameHash(previousSecretHash, this.#secretHash as SecretHash))
+          throw new SessionEndedError("rotated");
+        this.#secretHash = record.secretHash;
+      }
+      this.#rebase(record, await presentTexts(this.#core, record));
+      if (options.activity === true && lifetime.touchDue(record, clock.now())) await this.#touch();
+    });
   }
 
   /** @internal The commit before the head of the response leaves, which ends the request's turn with the same write. */

@@ -136,7 +136,9 @@ export class Sessions<Data extends object = SessionDataShape> {
    */
   async open(request: RequestFacts, route: RouteOptions = {}): Promise<Exchange<Data>> {
     const presented = this.#transport.read(request);
-    if (route.crossSite !== "allow") this.#assertSameSite(request, presented.kind !== "none", false);
+    // Frameworks that hand WebSocket upgrades to their handlers ask for them like any GET (row CS-11).
+    const upgrade = request.header("upgrade")?.toLowerCase() === "websocket";
+    if (route.crossSite !== "allow") this.#assertSameSite(request, presented.kind !== "none", upgrade);
     return this.#open(request, route, presented);
   }
 
@@ -162,6 +164,11 @@ export class Sessions<Data extends object = SessionDataShape> {
   /** Ends every session of everybody; the number ended. */
   revokeEveryone(): Promise<number> {
     return this.#core.users.revokeEveryone();
+  }
+
+  /** @internal The clock that all time is taken from. */
+  get clock(): Clock {
+    return this.#core.clock;
   }
 
   /** Listens to events of one type; the returned function stops it. What a listener throws is swallowed. */
@@ -255,7 +262,12 @@ export class Sessions<Data extends object = SessionDataShape> {
       // Were this a new visitor, their first write would overwrite the cookie that the rotation has just sent.
       if (inFlight)
         return {
-          beginning: { kind: "superseded", record, texts: await presentTexts(this.#core, record), secret: opened.secret },
+          beginning: {
+            kind: "superseded",
+            record,
+            texts: await presentTexts(this.#core, record),
+            secret: opened.secret,
+          },
           refusal,
         };
       return anonymous;

@@ -1,14 +1,17 @@
 import { createSessions } from "coatcheck";
 import { type RedisClient, redisStore } from "coatcheck/redis";
 import type { SessionStore } from "coatcheck/stores";
+import { Redis } from "ioredis";
+import { createSentinel } from "redis";
 import { describe, expect, it, onTestFinished } from "vitest";
 import { untilItHolds } from "../services/processes.ts";
 import { askRedis, type OwnRedis, startRedis } from "../services/redis.ts";
 import { startRedisCluster } from "../services/redis-cluster.ts";
+import { startRedisSentinel } from "../services/redis-sentinel.ts";
 import { describeWithService } from "../services/services.ts";
 import { startTcpProxy } from "../services/tcp-proxy.ts";
 import { drivers } from "../stores/redis/clients.ts";
-import { type Cart, startLoad, UNHARMED } from "./load.ts";
+import { type Cart, type Load, startLoad, UNHARMED } from "./load.ts";
 
 /** Everything that Redis has acknowledged is on its disk. */
 const durable = ["--appendonly", "yes", "--appendfsync", "always"];
@@ -108,6 +111,40 @@ describeWithService("redis", () => {
   });
 });
 
+describeWithService("redis", () => {
+  const sentinels = { host: "127.0.0.1" };
+  it.each([
+    {
+      name: "ioredis 6",
+      open: async (port: number, name: string) => {
+        const client = new Redis({ sentinels: [{ ...sentinels, port }], name, lazyConnect: true });
+        client.on("error", () => {});
+        await client.connect();
+        return { client: client as RedisClient, end: () => client.disconnect() };
+      },
+    },
+    {
+      name: "node-redis 6",
+      open: async (port: number, name: string) => {
+        const client = createSentinel({ name, sentinelRootNodes: [{ ...sentinels, port }] });
+        client.on("error", () => {});
+        await client.connect();
+        return { client: client as unknown as RedisClient, end: () => client.destroy() };
+      },
+    },
+  ])(
+    "SC-06: Sentinel puts a replica in the place of a primary that dies, and nobody is logged out ($name)",
+    async ({ open }) => {
+      const servers = await startRedisSentinel(durable);
+      onTestFinished(() => servers.stop());
+      const { client, end } = await open(servers.port, servers.name);
+      onTestFinished(end);
+      await outlives(await application(redisStore(client)), [servers.primary]);
+    },
+    60_000,
+  );
+});
+
 describeWithService("redis-cluster", () => {
   describe.each(newest)("SC-06: through a client of $name", (driver) => {
     it("a primary that dies is replaced by its replica, and nobody is logged out", async () => {
@@ -115,21 +152,24 @@ describeWithService("redis-cluster", () => {
       onTestFinished(() => cluster.stop());
       const { client, end } = await driver.cluster(cluster.url);
       onTestFinished(end);
-      const load = await application(redisStore(client));
-      await load.acknowledges(100);
-      // Replication is asynchronous: what is acknowledged in the very moment of the death can be lost.
-      const replicated = await load.pause();
-      await untilItHolds(() => Promise.all(cluster.primaries.map(assertReplicated)), 5000);
-      load.resume();
-      const [primary] = cluster.primaries as [OwnRedis];
-      await primary.kill("SIGKILL");
-      await load.refuses(4);
-      await load.acknowledges(400);
-      const { lost, ...report } = await load.stop();
-      expect({ ...report, lost: lost.filter((thing) => replicated.has(thing)) }).toEqual(UNHARMED);
+      await outlives(await application(redisStore(client)), cluster.primaries);
     }, 60_000);
   });
 });
+
+/** The first of these primaries dies under load and is replaced. */
+async function outlives(load: Load, primaries: readonly OwnRedis[]): Promise<void> {
+  await load.acknowledges(100);
+  // Replication is asynchronous: what is acknowledged in the very moment of the death can be lost.
+  const replicated = await load.pause();
+  await untilItHolds(() => Promise.all(primaries.map(assertReplicated)), 5000);
+  load.resume();
+  await primaries[0]?.kill("SIGKILL");
+  await load.refuses(4);
+  await load.acknowledges(400);
+  const { lost, ...report } = await load.stop();
+  expect({ ...report, lost: lost.filter((thing) => replicated.has(thing)) }).toEqual(UNHARMED);
+}
 
 async function assertReplicated({ url }: OwnRedis): Promise<void> {
   const info = await askRedis(url, "INFO", "replication");

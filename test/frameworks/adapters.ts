@@ -1,11 +1,19 @@
 import type { IncomingMessage, ServerResponse } from "node:http";
+import { Readable } from "node:stream";
 import { text } from "node:stream/consumers";
+import { getRequestListener } from "@hono/node-server";
 import type { RouteOptions, Session, Sessions } from "coatcheck";
 import { sessionMiddleware, sessionOf } from "coatcheck/express";
+import { sessionOf as fastifySession, sessionPlugin } from "coatcheck/fastify";
 import { withSession as withFetchSession } from "coatcheck/fetch";
+import { sessionMiddleware as honoSession, type SessionEnv } from "coatcheck/hono";
+import { sessionMiddleware as koaSession } from "coatcheck/koa";
 import { withSession } from "coatcheck/node";
 import express5 from "express";
 import express4 from "express4";
+import Fastify from "fastify";
+import { Hono } from "hono";
+import Koa from "koa";
 import {
   bridge,
   direct,
@@ -176,12 +184,88 @@ const fetching = (name: string, serve: (handler: FetchHandler) => Promise<Served
   },
 });
 
+const fastify = (name: string, serve: Serve): Adapter => ({
+  name,
+  cookieName: "sid",
+  savesLateChanges: true,
+  dropsChangesOfFailures: true,
+  async start(sessions, routes) {
+    const app = Fastify();
+    app.register(sessionPlugin, { sessions });
+    // Bodies are the handlers' to read.
+    app.removeAllContentTypeParsers();
+    app.addContentTypeParser("*", (_request, _payload, done) => done(null));
+    app.register(async (scope) => {
+      for (const { path, options = {}, handle } of routes)
+        scope.all(path, { config: { coatcheck: options } }, async (request, reply) => {
+          const session = fastifySession(sessions, request);
+          const { status = 200, headers = [], body = null } = await handle(incoming(request.raw, session));
+          reply.code(status);
+          for (const [name, value] of headers) reply.header(name, value);
+          return reply.send(body === null || typeof body === "string" ? (body ?? undefined) : Readable.from(body));
+        });
+    });
+    await app.ready();
+    return serve(app.routing as Listener);
+  },
+});
+
+const koa = (name: string, serve: Serve): Adapter => ({
+  name,
+  cookieName: "sid",
+  savesLateChanges: true,
+  dropsChangesOfFailures: true,
+  start(sessions, routes) {
+    const byPath = new Map(
+      routes.map((route) => [route.path, { ...route, middleware: koaSession(sessions, route.options) }]),
+    );
+    const general = koaSession(sessions);
+    const app = new Koa();
+    app.use((ctx, next) => (byPath.get(ctx.path)?.middleware ?? general)(ctx as never, next));
+    app.use(general).use(async (ctx) => {
+      const route = byPath.get(ctx.path);
+      if (route === undefined) return;
+      const { status = 200, headers = [], body = null } = await route.handle(incoming(ctx.req, ctx.session));
+      ctx.status = status;
+      for (const [name, value] of headers) ctx.append(name, value);
+      ctx.body = body === null || typeof body === "string" ? (body ?? "") : Readable.from(body);
+      if (body === null) ctx.status = status;
+    });
+    return serve(app.callback() as Listener);
+  },
+});
+
+const hono = (name: string, serve: (handler: FetchHandler) => Promise<Served>, cookieName: string): Adapter => ({
+  name,
+  cookieName,
+  savesLateChanges: false,
+  dropsChangesOfFailures: true,
+  start(sessions, routes) {
+    const app = new Hono<SessionEnv<Visit>>();
+    for (const { path, options } of routes) if (options !== undefined) app.use(path, honoSession(sessions, options));
+    app.use(honoSession(sessions));
+    for (const { path, handle } of routes)
+      app.all(path, async (c) => {
+        const given: Incoming = { session: c.var.session, method: c.req.method, text: () => c.req.text() };
+        const { status = 200, headers = [], body = null } = await handle(given);
+        return new Response(body === null ? null : bodyOf(body), { status, headers: headers as [string, string][] });
+      });
+    return serve(async (request) => app.fetch(request));
+  },
+});
+
 export const adapters: readonly Adapter[] = [
   node("node:http", http1),
   node("node:http2 without TLS", http2Cleartext),
   node("node:http2 with TLS", http2Tls, "__Host-Http-sid"),
   express("Express 4", express4 as unknown as Express),
   express("Express 5", express5),
+  fastify("Fastify 5", http1),
+  fastify("Fastify 5 on HTTP/2", http2Cleartext),
+  koa("Koa 3", http1),
+  koa("Koa 3 on HTTP/2", http2Cleartext),
+  hono("Hono behind @hono/node-server", (handler) => http1(getRequestListener(handler)), "sid"),
+  hono("Hono called directly", direct, "__Host-Http-sid"),
   fetching("Fetch behind node:http", bridge, "sid"),
   fetching("Fetch called directly", direct, "__Host-Http-sid"),
 ];
@@ -210,9 +294,50 @@ const bareExpress = (name: string, create: Express): NodeAdapter => ({
   },
 });
 
+/** Koa, told to leave the response alone. */
+const bareKoa: NodeAdapter = {
+  name: "Koa 3 with ctx.respond = false",
+  http2: false,
+  serve(sessions, handler) {
+    const app = new Koa();
+    app.use(koaSession(sessions)).use(async (ctx) => {
+      ctx.respond = false;
+      ctx.status = 200;
+      await handler(ctx.req, ctx.res, ctx.session);
+    });
+    return http1(app.callback() as Listener);
+  },
+};
+
+/** Fastify, told to leave the response alone: what fails then is the handler's to answer. */
+const bareFastify: NodeAdapter = {
+  name: "Fastify 5 with reply.hijack()",
+  http2: false,
+  async serve(sessions, handler) {
+    const app = Fastify();
+    app.register(sessionPlugin, { sessions });
+    app.register(async (scope) => {
+      scope.removeAllContentTypeParsers();
+      scope.addContentTypeParser("*", (_request, _payload, done) => done(null));
+      scope.all("*", async (request, reply) => {
+        reply.hijack();
+        try {
+          await handler(request.raw, reply.raw, fastifySession(sessions, request));
+        } catch {
+          reply.raw.writeHead(500).end();
+        }
+      });
+    });
+    await app.ready();
+    return http1(app.routing as Listener);
+  },
+};
+
 export const nodeAdapters: readonly NodeAdapter[] = [
   bare("node:http", http1, false),
   bare("node:http2", http2Cleartext, true),
   bareExpress("Express 4", express4 as unknown as Express),
   bareExpress("Express 5", express5),
+  bareKoa,
+  bareFastify,
 ];

@@ -166,26 +166,29 @@ for (const adapter of nodeAdapters)
     });
     const serveHeld = async () => ({ hold: store.hold("create") });
 
-    it("TR-05: a stream that is piped through a response that waits arrives whole, with drain in between", async () => {
-      const big = randomBytes(3_000_000).toString("base64");
-      for (const how of ["pipe", "pipeline"] as const) {
-        await serve(async (_request, response, session) => {
-          session.data.n = 1;
-          const source = Readable.from(big.match(/.{1,40000}/g) ?? []);
-          if (how === "pipe") source.pipe(response);
-          else await pipeline(source, response);
+    // Node asks for a pause after 16 KB. Where it never does, the drain that a held piece was promised is the gate's.
+    for (const how of ["pipe", "pipeline"] as const)
+      for (const [size, pieces] of [
+        [100, 20],
+        [40_000, 100],
+      ] as const)
+        it(`TR-05: a ${how} of ${pieces} pieces of ${size} bytes through a response that waits arrives whole`, async () => {
+          const all = Array.from({ length: pieces }, () => randomBytes(size / 2).toString("hex"));
+          await serve(async (_request, response, session) => {
+            session.data.n = 1;
+            const source = Readable.from(all);
+            if (how === "pipe") source.pipe(response);
+            else await pipeline(source, response);
+          });
+          const { hold } = await serveHeld();
+          const sent = served.send("/");
+          await hold.reached;
+          await served.send("/value").whole;
+          hold.release();
+          const answer = await sent.whole;
+          expect(answer.text === all.join("")).toBe(true);
+          expect(await kept(answer)).toEqual({ n: 1 });
         });
-        const { hold } = await serveHeld();
-        const sent = served.send("/");
-        await hold.reached;
-        await served.send("/value").whole;
-        hold.release();
-        const answer = await sent.whole;
-        expect(answer.text === big, how).toBe(true);
-        expect(await kept(answer)).toEqual({ n: 1 });
-        if (how === "pipe") await served.close();
-      }
-    });
 
     it("TR-05: while it waits, a response looks as one that has begun", async () => {
       const seen: unknown[] = [];

@@ -164,7 +164,13 @@ function http2(secure: boolean): Serve {
           whole.reject(error);
         };
         stream.on("error", fail);
-        stream.on("close", () => fail(new Error(`the stream closed with code ${stream.rstCode}`)));
+        let ended = false;
+        stream.on("end", () => {
+          ended = true;
+        });
+        stream.on("close", () => {
+          if (!ended || stream.rstCode > 0) fail(new Error(`the stream closed with code ${stream.rstCode}`));
+        });
         stream.on("response", ({ ":status": status, ...fields }) => {
           const pairs = Object.entries(fields).flatMap(([name, value]) =>
             (Array.isArray(value) ? value : [String(value)]).map((one) => [name, one] as const),

@@ -19,6 +19,8 @@ export interface Mark {
   acknowledged: boolean;
   /** Whether it was given up on purpose: by a logout, or by what a login does not keep. */
   dropped: boolean;
+  /** Whether it may be missing without anybody being told. */
+  mayVanish: boolean;
   /** Whether nobody can know, because the store failed in the middle. */
   doubtful: boolean;
 }

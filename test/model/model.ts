@@ -143,7 +143,7 @@ export function modelTest({ name, createStore, runs }: ModelTestOptions): void {
     const under = await createStore();
     try {
       await fc.assert(
-        fc.asyncProperty(settings, fc.array(command, { minLength: 1, maxLength: 80 }), (chosen, commands) =>
+        fc.asyncProperty(settings, fc.array(command, { minLength: 1, maxLength: 80, size: "max" }), (chosen, commands) =>
           run(under, chosen, commands),
         ),
         {

@@ -86,7 +86,8 @@ export class ReferenceStore {
       if (after.data.get("reg") !== before.data.get("reg") && actor.regSeen !== null && actor.regSeen !== regOf(before))
         this.violated(`${actor.name} overwrote reg = ${regOf(before)}, having seen ${actor.regSeen}`);
       const removed = flashesOf(before).filter((name) => !flashesOf(after).includes(name));
-      if (removed.length > 0 && !actor.taking) this.violated(`${actor.name} lost messages: ${removed}`);
+      if (removed.length > 0 && !actor.taking && !actor.faulted)
+        this.violated(`${actor.name} lost messages: ${removed}`);
       actor.taken.push(...removed);
       if (patch.secretHash !== undefined) this.#rotated(actor, id, patch.secretHash);
     }

@@ -239,6 +239,7 @@ export class Request implements Writer {
       applied: false,
       acknowledged: false,
       dropped: false,
+      mayVanish: false,
       doubtful: false,
     };
     this.#around.marks.set(mark.name, mark);
@@ -252,30 +253,34 @@ export class Request implements Writer {
     const pending = this.marks.filter((mark) => !mark.acknowledged && !mark.dropped);
     const before = { id: session.id, userId: session.userId, isStored: session.expiresAt !== undefined };
     const presented = parseToken(this.#token ?? "");
+    const keptAnew = (mark: Mark) => {
+      if (before.userId !== undefined) return user === undefined || before.userId === user;
+      if (user === undefined || mark.place === "flash") return true;
+      return typeof keepAtLogin === "boolean" ? keepAtLogin : keepAtLogin.includes(mark.place);
+    };
     try {
       await save();
     } catch (error) {
-      const nobodyKnows = error instanceof StoreUnavailableError || error instanceof SessionLimitError;
-      for (const mark of pending) if (nobodyKnows) mark.doubtful = true;
+      const overLimit = error instanceof SessionLimitError;
+      for (const mark of pending) {
+        mark.doubtful ||= overLimit || error instanceof StoreUnavailableError;
+        // It was in a session that had to go at once, or it was not to be kept.
+        mark.mayVanish ||= overLimit || !keptAnew(mark);
+      }
       throw error;
     }
     // There was nothing whose secret could be renewed.
     if (how === "renew" && session.expiresAt === undefined) return;
     const { id } = session;
     const anew = user !== undefined && id !== before.id;
-    const kept = (mark: Mark) => {
-      if (!anew) return true;
-      if (before.userId !== undefined) return before.userId === user;
-      if (mark.place === "flash") return true;
-      if (typeof keepAtLogin === "boolean") return keepAtLogin;
-      return keepAtLogin.includes(mark.place);
-    };
+    const kept = (mark: Mark) => !anew || keptAnew(mark);
     for (const mark of pending) {
       if (mark.dropped) continue;
       if (mark.applied) mark.acknowledged = true;
       else if (mark.place === "flash" && this.#around.takenOnce.has(mark.name)) mark.dropped = true;
       else if (!kept(mark)) mark.dropped = true;
-      else if (this.#unwaited) mark.doubtful = true;
+      else if (mark.mayVanish) continue;
+      else if (this.#unwaited) mark.mayVanish = true;
       else this.#violated(`${how} was acknowledged, and ${mark.name} is not stored`);
     }
     // What was written without waiting for the login belongs to what was there before it, and goes with that.
@@ -371,8 +376,8 @@ export class Request implements Writer {
     if (sent && hash) issued.set(sent, hash);
     if (failure instanceof StoreUnavailableError && sent !== undefined && !this.#tokenChanged) {
       // Only to one that is in force, because the store failed after it had been put there.
-      const inForce = reference.records.get(token?.id as SessionId)?.secretHash === hash;
-      if (token === undefined || (!inForce && !reference.ended.has(token.id)))
+      const inForce = reference.records.get(token?.id as SessionId)?.secretHash;
+      if (token === undefined || (inForce !== undefined && !this.hashes.has(inForce)))
         this.#violated("an error answer changes the client's token");
     }
     if (this.faulted) for (const own of this.hashes) reference.doubtfulSecrets.add(own);

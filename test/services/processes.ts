@@ -1,6 +1,6 @@
 import { type ChildProcess, spawn } from "node:child_process";
 import { accessSync, chmodSync, chownSync, constants, mkdtempSync, rmSync } from "node:fs";
-import { connect, createServer } from "node:net";
+import { connect, createServer, type Socket } from "node:net";
 import { tmpdir } from "node:os";
 import { delimiter, join } from "node:path";
 import { setTimeout as delay } from "node:timers/promises";
@@ -46,14 +46,13 @@ function isFree(port: number): Promise<boolean> {
 export const unprivileged: { uid?: number; gid?: number } =
   process.getuid?.() === 0 ? { uid: 65_534, gid: 65_534 } : {};
 
-/** A folder that is gone when the process ends. `forUnprivileged`: owned by whom `unprivileged` names. */
+/** A new folder, which `ownServer` removes. `forUnprivileged`: owned by whom `unprivileged` names. */
 export function temporaryFolder(forUnprivileged = false): string {
   const folder = mkdtempSync(join(tmpdir(), "coatcheck-"));
   if (forUnprivileged && unprivileged.uid !== undefined) {
     chownSync(folder, unprivileged.uid, unprivileged.gid as number);
     chmodSync(folder, 0o700);
   }
-  process.once("exit", () => rmSync(folder, { recursive: true, force: true }));
   return folder;
 }
 
@@ -113,21 +112,37 @@ async function begin({ command, args, folder, ready, user }: OwnServerOptions) {
     child.once("exit", () => resolve());
     child.once("error", () => resolve());
   });
-  const atExit = () => child.kill("SIGKILL");
-  process.setMaxListeners(0);
-  process.once("exit", atExit);
-  await untilItHolds(async () => {
-    if (hasEnded(child)) throw new Stop(`${command} ended at once: ${output.trim().split("\n").at(-1)}`);
-    await ready();
-  }, 30_000);
-  return {
-    pid: child.pid as number,
-    async kill(signal: NodeJS.Signals = "SIGTERM") {
-      child.kill(signal);
-      await ended;
-      process.off("exit", atExit);
-    },
+  ended.then(guard(child.pid, folder));
+  const kill = async (signal: NodeJS.Signals = "SIGTERM") => {
+    child.kill(signal);
+    await ended;
   };
+  try {
+    await untilItHolds(async () => {
+      if (hasEnded(child)) throw new Stop(`${command} ended at once: ${output.trim().split("\n").at(-1)}`);
+      await ready();
+    }, 30_000);
+  } catch (error) {
+    await kill("SIGKILL");
+    throw error;
+  }
+  return { pid: child.pid as number, kill };
+}
+
+/**
+ * Ends a server and removes its folder when we end, whatever ends us: a test runner kills its workers without a warning.
+ * The returned function calls this off.
+ */
+function guard(pid: number | undefined, folder: string): () => unknown {
+  if (pid === undefined) return () => {};
+  const script = 'cat >/dev/null; kill -KILL "$1"; rm -rf "$2"';
+  const watching = spawn("sh", ["-c", script, "guard", String(pid), folder], {
+    stdio: ["pipe", "ignore", "ignore"],
+    detached: true,
+  });
+  watching.unref();
+  (watching.stdin as Socket).unref();
+  return () => watching.kill("SIGKILL");
 }
 
 const hasEnded = (child: ChildProcess) =>

@@ -31,11 +31,13 @@ export async function startRedisCluster(settings: readonly string[] = []): Promi
   const ports = await freePorts(2 * PRIMARIES);
   const members = ports.map((port) => ({ id: randomBytes(20).toString("hex"), port }));
   const begin = (member: Member) => startRedis(options, member.port, { "nodes.conf": knownNodes(members, member) });
-  const nodes = await Promise.all(members.map(begin));
+  const outcomes = await Promise.allSettled(members.map(begin));
+  const nodes = outcomes.flatMap((outcome) => (outcome.status === "fulfilled" ? [outcome.value] : []));
   const stop = async () => {
     await Promise.all(nodes.map((node) => node.stop()));
   };
   try {
+    for (const outcome of outcomes) if (outcome.status === "rejected") throw outcome.reason;
     await untilItHolds(() => Promise.all(nodes.map(assertServes)), 30_000);
   } catch (error) {
     await stop();

@@ -22,13 +22,14 @@ export async function redisVersion(url: string): Promise<string> {
   return valkey === undefined ? (field("redis_version") ?? "unknown") : `Valkey ${valkey}`;
 }
 
-/** The reply of one server to one command, as text, over a connection of its own. */
+/** The reply of one server to one command, as text or JSON, over a connection of its own. */
 export async function askRedis(url: string, ...command: string[]): Promise<string> {
   const client = createClient({ url, socket: { reconnectStrategy: false, connectTimeout: 2000 } });
   client.on("error", () => {});
   await client.connect();
   try {
-    return String(await client.sendCommand(command));
+    const reply: unknown = await client.sendCommand(command);
+    return typeof reply === "string" ? reply : JSON.stringify(reply);
   } finally {
     client.destroy();
   }

@@ -1,4 +1,4 @@
-import { readFileSync } from "node:fs";
+import { readFileSync, rmSync } from "node:fs";
 import { join } from "node:path";
 import { inspect } from "node:util";
 import { seconds } from "coatcheck";
@@ -112,6 +112,7 @@ describe.each(packages)("TLS, opened by %s", (driver) => {
   it("SC-08: is used for rediss, and a certificate that nobody vouches for is refused", async () => {
     const [port] = (await freePorts(1)) as [number];
     const folder = temporaryFolder();
+    onTestFinished(() => rmSync(folder, { recursive: true }));
     const [key, cert] = [join(folder, "key.pem"), join(folder, "cert.pem")];
     const subject = ["-subj", "/CN=localhost", "-addext", "subjectAltName=DNS:localhost"];
     const request = ["req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256", "-nodes", "-days", "1"];

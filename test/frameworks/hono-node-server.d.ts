@@ -1,0 +1,2 @@
+/** A name of the DOM's types that those of @hono/node-server take for granted. */
+type RequestInfo = string | URL | Request;
