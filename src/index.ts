@@ -21,7 +21,6 @@ export * from "./session/errors.ts";
 export type { SessionEvent, SessionEventDetails, SessionEventListener, SessionEventType } from "./session/events.ts";
 export type { Exchange } from "./session/exchange.ts";
 export type { Lifetime, LifetimeOptions, LifetimePreset } from "./session/lifetime.ts";
-export type { SessionStore } from "./stores/store.ts";
 export type { DeviceFacts, Flash } from "./session/record.ts";
 export type { Migration, SchemaOptions, StandardSchema } from "./session/schema.ts";
 export type { LoginOptions, Session, SessionDataShape } from "./session/session.ts";
@@ -35,5 +34,6 @@ export type {
   SessionLimit,
   SessionsOfUser,
 } from "./session/user-sessions.ts";
+export type { SessionStore } from "./stores/store.ts";
 export { type CookieOptions, cookieTransport } from "./transports/cookie.ts";
 export { type HeaderOptions, headerTransport } from "./transports/header.ts";

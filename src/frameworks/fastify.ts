@@ -27,9 +27,9 @@ export interface FastifyOptions extends RouteOptions {
   // biome-ignore lint/suspicious/noExplicitAny: `register` does not infer the options of a plugin, so their data is unknown
   readonly sessions: Sessions<any>;
   /**
-   * Answers errors of this library: cross-site requests, a store that is down, conflicts. Default: the error's status and
-   * one sentence as JSON; faults of the application go to its error handler. `(error, request, reply) => reply.send(error)`
-   * sends all of them there.
+   * Answers errors of this library: cross-site requests, a store that is down, conflicts. Default: the error's status
+   * and one sentence as JSON; faults of the application go to its error handler. `(error, request, reply) =>
+   * reply.send(error)` sends all of them there.
    */
   readonly onError?: (error: unknown, request: FastifyRequest, reply: FastifyReply) => unknown;
 }
@@ -41,22 +41,23 @@ type WithVisits = { [visits]?: Map<unknown, Visit>; session?: unknown };
 type WithRegistered = { [registered]?: ReadonlySet<unknown> };
 
 /**
- * Sets `request.session`, and holds the response until what changed is saved: payloads, streams, redirects, and what is
- * written to `reply.raw` after `reply.hijack()`. When a handler or hook fails, nothing is saved; an error handler that has something to
- * keep calls `session.commit()`.
+ * Sets `request.session`, and holds the response until what changed is saved: payloads, streams, redirects, and what
+ * is written to `reply.raw` after `reply.hijack()`. When a handler or hook fails, nothing is saved; an error handler
+ * that has something to keep calls `session.commit()`.
  *
  * Registered on the root it covers every route and the 404s; registered inside a plugin, the routes of that plugin.
  * Which proxies count is Fastify's `trustProxy`.
  *
- * @throws TypeError when the same sessions are registered already, here or in a context around this one
+ * Starting fails with a TypeError when the same sessions are registered already, here or in a context around this
+ * one.
  */
 export const sessionPlugin: FastifyPluginCallback<FastifyOptions> = (fastify, options, done) => {
   const { sessions, onError = answerOrPassOn, passive, turns, crossSite, storeDown } = options;
-  const general = defined({ passive, turns, crossSite, storeDown });
+  const general: RouteOptions = { passive, turns, crossSite, storeDown };
   const scope = fastify as WithRegistered;
   if (scope[registered]?.has(sessions))
-    throw new TypeError(
-      "sessionPlugin: these sessions are registered already. A route's own options go into its config",
+    return done(
+      new TypeError("sessionPlugin: these sessions are registered already. A route's options go into its config"),
     );
   // Contexts within this one inherit the property; those beside it do not.
   scope[registered] = new Set(scope[registered]).add(sessions);
@@ -114,11 +115,6 @@ function answerOrPassOn(error: unknown, _request: FastifyRequest, reply: Fastify
   const { status, headers, body } = errorAnswer(error);
   // As bytes, which no serializer touches.
   return reply.code(status).headers(headers).send(new TextEncoder().encode(body));
-}
-
-/** Without the keys that are undefined, so that they do not hide anything. */
-function defined(options: RouteOptions): RouteOptions {
-  return Object.fromEntries(Object.entries(options).filter(([, value]) => value !== undefined));
 }
 
 function fastifyRequest(request: FastifyRequest): RequestFacts {

@@ -14,24 +14,27 @@ import { answerOf, endTurnAtAbort, withChanges } from "./fetch-response.ts";
 
 export interface HonoOptions extends RouteOptions {
   /**
-   * `getConnInfo` of the platform (`@hono/node-server/conninfo`, `hono/bun`, `hono/deno`, `hono/cloudflare-workers`): for the
-   * address in the list of a user's devices, and for `trustProxy`. Default none.
+   * `getConnInfo` of the platform (`@hono/node-server/conninfo`, `hono/bun`, `hono/deno`, `hono/cloudflare-workers`):
+   * for the address in the list of a user's devices, and for `trustProxy`. Default none.
    */
   readonly connInfo?: (c: Context) => { readonly remote: { readonly address?: string | undefined } };
   /**
-   * Whether the peer is a proxy that may speak for the client, with `X-Forwarded-Proto`, `-For` and `-Host`: `true` where
-   * nobody reaches the application but through one proxy, or a function of an address. Default false.
+   * Whether the peer is a proxy that may speak for the client, with `X-Forwarded-Proto`, `-For` and `-Host`: `true`
+   * where nobody reaches the application but through one proxy, or a function of an address. Default false.
    */
   readonly trustProxy?: boolean | ((address: string | undefined) => boolean);
   /**
-   * Answers errors of this library. Default: the error's status and one sentence as JSON; a fault of the application goes
-   * to the console. What handlers throw goes to `app.onError`; where that answers 500, as Hono's own does, an error of
-   * this library is answered here.
+   * Answers errors of this library. Default: the error's status and one sentence as JSON; a fault of the application
+   * goes to the console. What handlers throw goes to `app.onError`; where that answers 500, as Hono's own does, an
+   * error of this library is answered here.
    */
   readonly onError?: (error: unknown, c: Context) => Response | Promise<Response>;
 }
 
-/** What the middleware adds to the context: `new Hono<SessionEnv<Visit>>()` types `c.var.session` and `c.get("session")`. */
+/**
+ * What the middleware adds to the context: `new Hono<SessionEnv<Visit>>()` types `c.var.session` and
+ * `c.get("session")`.
+ */
 export interface SessionEnv<Data extends object = SessionDataShape> {
   Variables: { session: Session<Data> };
 }
@@ -40,9 +43,9 @@ const opened = Symbol("coatcheck.sessions");
 type WithSessions = { [opened]?: Map<unknown, Session<never>> };
 
 /**
- * Sets `c.var.session`, and saves what changed when the handler is done, before the response leaves. When a handler throws,
- * nothing is saved. What a streamed body changes after that is saved by `session.commit()`. A path that wants other
- * options gets a middleware of its own, in front of the general one.
+ * Sets `c.var.session`, and saves what changed when the handler is done, before the response leaves. When a handler
+ * throws, nothing is saved. What a streamed body changes after that is saved by `session.commit()`. A path that wants
+ * other options gets a middleware of its own, in front of the general one.
  */
 export function sessionMiddleware<Data extends object = SessionDataShape>(
   sessions: Sessions<Data>,

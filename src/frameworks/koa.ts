@@ -14,9 +14,9 @@ import { forgetContent, gateResponse } from "./response-gate.ts";
 
 export interface KoaOptions extends RouteOptions {
   /**
-   * Answers errors of this library: cross-site requests, a store that is down, conflicts. Default: the error's status and
-   * one sentence as JSON; faults of the application are thrown on. `(error) => { throw error; }` throws all of them on, to
-   * the middleware in front and to Koa.
+   * Answers errors of this library: cross-site requests, a store that is down, conflicts. Default: the error's status
+   * and one sentence as JSON; faults of the application are thrown on. `(error) => { throw error; }` throws all of
+   * them on, to the middleware in front and to Koa.
    */
   readonly onError?: (error: unknown, ctx: Context) => unknown;
 }

@@ -70,7 +70,8 @@ const diagnostics = (
 
 /**
  * Typed listeners, and on Node also `node:diagnostics_channel` under `coatcheck:<type>`. A listener that throws changes
- * nothing: not the request, not the other listeners.
+ * nothing: not the request, not the other listeners. What a subscriber of the channel throws, Node reports as an uncaught
+ * exception, as for every channel.
  */
 export class SessionEvents {
   readonly #listeners = new Map<SessionEventType, Set<SessionEventListener<never>>>();
@@ -89,7 +90,9 @@ export class SessionEvents {
   }
 
   emit<Type extends SessionEventType>(event: SessionEvent<Type>): void {
-    const frozen = Object.freeze(event) as SessionEvent<Type>;
+    const { userId } = event;
+    const shown = userId === undefined ? event : { ...event, userId: printable(userId, 256) };
+    const frozen = Object.freeze(shown) as SessionEvent<Type>;
     for (const listener of this.#listeners.get(event.type) ?? []) {
       try {
         const returned: unknown = (listener as SessionEventListener<Type>)(frozen);

@@ -60,7 +60,9 @@ export function movingStore(stores: MovingStores): SessionStore {
       yield* from.all();
       yield* to.all();
     },
-    ...(to.release === undefined ? undefined : { release: (id: SessionId, holder: string) => to.release?.(id, holder) }),
+    ...(to.release === undefined
+      ? undefined
+      : { release: (id: SessionId, holder: string) => to.release?.(id, holder) }),
     async close() {
       await from.close?.();
       await to.close?.();
@@ -83,7 +85,10 @@ export async function moveSession({ from, to }: MovingStores, id: SessionId): Pr
 }
 
 /** A record that no token opens, in the place of one that was removed. `false` when the place is taken. */
-async function createTombstone(store: SessionStore, { id, createdAt, seenAt, expiresAt }: SessionRecord): Promise<boolean> {
+async function createTombstone(
+  store: SessionStore,
+  { id, createdAt, seenAt, expiresAt }: SessionRecord,
+): Promise<boolean> {
   const secretHash = await hashSecret(newSecret());
   const meta = { secretAt: createdAt };
   try {

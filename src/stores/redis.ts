@@ -36,7 +36,7 @@ export interface RedisStoreOptions {
 /** How many sessions are looked at in one go. */
 const PAGE = 500;
 /** How many pages of the expiry index one `removeExpired` goes through at most. */
-const MOST_PAGES = 100;
+const MOST_PAGES = 20;
 
 /**
  * Sessions in Redis 7.0 or newer, or Valkey; standalone, with Sentinel, or Cluster. Takes a connected client of `redis` or

@@ -1,9 +1,9 @@
-import { createSessions, days, type SessionId } from "coatcheck";
-import { openStore } from "coatcheck/stores";
-import { signedInCookie, TestClock } from "coatcheck/testing";
 import { mkdtempSync, rmSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
+import { createSessions, days, type SessionId } from "coatcheck";
+import { openStore } from "coatcheck/stores";
+import { signedInCookie, TestClock } from "coatcheck/testing";
 import { afterEach, beforeEach, describe, expect, it } from "vitest";
 import { run } from "../../src/cli/run.ts";
 

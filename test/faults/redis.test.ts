@@ -120,7 +120,7 @@ describeWithService("redis", () => {
         const client = new Redis({ sentinels: [{ ...sentinels, port }], name, lazyConnect: true });
         client.on("error", () => {});
         await client.connect();
-        return { client: client as RedisClient, end: () => client.disconnect() };
+        return { store: redisStore(client), end: () => client.disconnect() };
       },
     },
     {
@@ -129,7 +129,7 @@ describeWithService("redis", () => {
         const client = createSentinel({ name, sentinelRootNodes: [{ ...sentinels, port }] });
         client.on("error", () => {});
         await client.connect();
-        return { client: client as unknown as RedisClient, end: () => client.destroy() };
+        return { store: redisStore(client), end: () => client.destroy() };
       },
     },
   ])(
@@ -137,24 +137,35 @@ describeWithService("redis", () => {
     async ({ open }) => {
       const servers = await startRedisSentinel(durable);
       onTestFinished(() => servers.stop());
-      const { client, end } = await open(servers.port, servers.name);
+      const { store, end } = await open(servers.port, servers.name);
       onTestFinished(end);
-      await outlives(await application(redisStore(client)), [servers.primary]);
+      await outlives(await application(store), [servers.primary]);
     },
     60_000,
   );
 });
 
 describeWithService("redis-cluster", () => {
-  describe.each(newest)("SC-06: through a client of $name", (driver) => {
-    it("a primary that dies is replaced by its replica, and nobody is logged out", async () => {
+  it.each([
+    ...newest.map(({ name, cluster }) => ({
+      name: `a client of ${name}`,
+      async connect(url: string): Promise<SessionStore> {
+        const { client, end } = await cluster(url);
+        onTestFinished(end);
+        return redisStore(client);
+      },
+    })),
+    { name: "a URL, opened by redis", connect: async (url: string) => redisStore(url, { driver: "redis" }) },
+    { name: "a URL, opened by ioredis", connect: async (url: string) => redisStore(url, { driver: "ioredis" }) },
+  ])(
+    "SC-06: a replica takes the place of a primary that dies, and nobody is logged out ($name)",
+    async ({ connect }) => {
       const cluster = await startRedisCluster(durable);
       onTestFinished(() => cluster.stop());
-      const { client, end } = await driver.cluster(cluster.url);
-      onTestFinished(end);
-      await outlives(await application(redisStore(client)), cluster.primaries);
-    }, 60_000);
-  });
+      await outlives(await application(await connect(cluster.url)), cluster.primaries);
+    },
+    60_000,
+  );
 });
 
 /** The first of these primaries dies under load and is replaced. */

@@ -569,6 +569,7 @@ export function adapterSuite(adapter: Adapter): void {
             path: "/calm",
             options: { storeDown: "anonymous" },
             handle({ session, method }) {
+              if (method === "POST") session.data.n = 5;
               return { body: String(session.userId) };
             },
           },

@@ -7,7 +7,7 @@ import type { SessionId } from "../../src/session/token.ts";
 import type { SessionRecord, SessionStore } from "../../src/stores/store.ts";
 import type { Mark } from "./marks.ts";
 import { flashesOf, listOf } from "./marks.ts";
-import { ReferenceStore, ScheduledStore } from "./reference-store.ts";
+import { ReferenceStore, ScheduledStore, STORE_TIMEOUT } from "./reference-store.ts";
 import { type Jar, type Operation, Request, type Script, type Surroundings, type Visit } from "./request.ts";
 import { type Actor, type Fault, Scheduler } from "./scheduler.ts";
 
@@ -45,7 +45,6 @@ interface Settings {
   readonly seed: number;
 }
 
-const STORE_TIMEOUT = seconds(2);
 const USERS = ["alice", "bob"];
 
 const loose = fc.nat({ max: 4 }).map((n) => n === 4);
@@ -143,11 +142,16 @@ export function modelTest({ name, createStore, runs }: ModelTestOptions): void {
     const under = await createStore();
     try {
       await fc.assert(
-        fc.asyncProperty(settings, fc.array(command, { minLength: 1, maxLength: 80, size: "max" }), (chosen, commands) =>
-          run(under, chosen, commands),
+        fc.asyncProperty(
+          settings,
+          fc.array(command, { minLength: 1, maxLength: 80, size: "max" }),
+          (chosen, commands) => run(under, chosen, commands),
         ),
         {
           numRuns: Number(given.MODEL_RUNS ?? runs),
+          // A failure is made smaller for this long.
+          endOnFailure: given.MODEL_END !== undefined,
+          interruptAfterTimeLimit: 60_000,
           // To see a failure again: both are in its message.
           ...(given.MODEL_SEED === undefined ? undefined : { seed: Number(given.MODEL_SEED) }),
           ...(given.MODEL_PATH === undefined ? undefined : { path: given.MODEL_PATH }),
@@ -258,7 +262,7 @@ class Run {
         await this.#scheduler.step(command.pick, command.fault);
         return;
       case "time":
-        return this.#scheduler.advance(command.length, STORE_TIMEOUT);
+        return this.#scheduler.advance(command.length);
       case "cleanUp":
         return this.#cleanUp(this.#processes[command.process as 0 | 1]);
       case "revoke":
@@ -336,7 +340,7 @@ class Run {
         continue;
       }
       // Somebody waits for a turn, or for a lease.
-      await this.#scheduler.advance(100, STORE_TIMEOUT);
+      await this.#scheduler.advance(100);
       if (++idle > 200) this.#fail(["a request never ends"]);
     }
   }

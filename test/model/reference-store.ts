@@ -1,4 +1,4 @@
-import type { Instant } from "coatcheck";
+import { type Duration, type Instant, seconds } from "coatcheck";
 import { CLEAN_UP_CLAIM } from "../../src/session/clean-up.ts";
 import type { SecretHash, SessionId } from "../../src/session/token.ts";
 import {
@@ -29,6 +29,9 @@ export interface Writer extends Actor {
   /** The secret that it has put in force last. */
   rotated: { readonly id: SessionId; readonly hash: SecretHash } | undefined;
 }
+
+/** How long a verb may take before the core gives it up. */
+export const STORE_TIMEOUT: Duration = seconds(2);
 
 const isWriter = (actor: Actor): actor is Writer => "hashes" in actor;
 
@@ -145,10 +148,10 @@ export class ReferenceStore {
       if (seen.has(name)) this.violated(`${name} is in ${after.id} twice`);
       seen.add(name);
       const mark = this.#marks.get(name) as Mark;
-      // A login that the store has made nothing certain of may have taken it; its visitor has it still.
-      const stillOpen = mark.by === actor && mark.anonymous && !mark.acknowledged;
+      // A login whose outcome nobody knows may have taken what its visitor still has, and saves elsewhere.
+      if (mark.by === actor && mark.anonymous && !mark.acknowledged && mark.applied) mark.owner = undefined;
       // What one user had must not come to another, nor to a visitor whom nobody knows.
-      if (mark.owner !== undefined && mark.owner !== after.userId && !stillOpen)
+      if (mark.owner !== undefined && mark.owner !== after.userId)
         this.violated(`${name} of ${mark.owner} came to ${after.userId ?? "an anonymous visitor"}`);
       if (known.has(name)) continue;
       if (!mark.applied) mark.owner ??= after.userId;
@@ -287,10 +290,12 @@ export class ScheduledStore implements SessionStore {
   }
 
   async #perform<Result>(label: string, carryOut: () => Promise<Result>): Promise<Result> {
+    const done = this.#scheduler.impatient(STORE_TIMEOUT - 1);
     const fault = await this.#scheduler.gate(`${label} begins`, true);
     if (fault === "fail") throw new Error("the store failed before it wrote");
     const result = await this.#scheduler.alone(carryOut);
     await this.#scheduler.gate(`${label} ends`);
+    done();
     if (fault === "lost") throw new Error("the answer of the store was lost");
     return result;
   }

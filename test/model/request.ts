@@ -293,7 +293,7 @@ export class Request implements Writer {
     }
     this.#tokenChanged = true;
     // The token that the request came with is no longer in force, whatever has become of its session.
-    if (presented !== undefined && !reference.ended.has(presented.id)) {
+    if (presented !== undefined && presented.id === before.id && !reference.ended.has(presented.id)) {
       const hash = await hashSecret(presented.secret);
       if (this.hashes.has(hash) && reference.records.get(presented.id)?.secretHash === hash)
         this.#violated(`the old token is in force after ${how}`);
@@ -317,7 +317,7 @@ export class Request implements Writer {
     this.#tokenChanged = true;
     this.regSeen = null;
     for (const mark of this.marks) if (!mark.acknowledged) mark.dropped = true;
-    if (stored && reference.records.has(id)) this.#violated(`logged out, and ${id} is still there`);
+    if (stored && !this.#unwaited && reference.records.has(id)) this.#violated(`logged out, and ${id} is still there`);
     if (session.userId !== undefined) this.#violated(`logged out, and ${session.userId} is still there`);
   }
 

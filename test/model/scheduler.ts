@@ -1,5 +1,5 @@
 import { AsyncLocalStorage } from "node:async_hooks";
-import type { Instant } from "coatcheck";
+import type { Duration } from "coatcheck";
 import type { TestClock } from "coatcheck/testing";
 
 /** What befalls a store verb: nothing, an error before it is carried out, or the loss of its answer afterwards. */
@@ -15,7 +15,6 @@ export interface Actor {
 interface Task {
   readonly label: string;
   readonly actor: Actor;
-  readonly since: Instant;
   readonly canFail: boolean;
   readonly proceed: (fault: Fault) => void;
 }
@@ -66,7 +65,7 @@ export class Scheduler {
   gate(label: string, canFail = false): Promise<Fault> {
     const { actor } = this;
     return new Promise((proceed) => {
-      this.#tasks.push({ label, actor, since: this.#clock.now(), canFail, proceed });
+      this.#tasks.push({ label, actor, canFail, proceed });
     });
   }
 
@@ -92,11 +91,16 @@ export class Scheduler {
     return true;
   }
 
-  /** Lets time pass. Verbs that are under way for too long then fail. */
-  async advance(length: number, timeout: number): Promise<void> {
+  /** Notes that whoever is waiting now has waited too long, unless the returned function is called in time. */
+  impatient(patience: Duration): () => void {
+    const { actor } = this;
+    return this.#clock.schedule(() => {
+      actor.faulted = true;
+    }, patience);
+  }
+
+  async advance(length: Duration): Promise<void> {
     this.note(`time passes: ${length} ms`);
-    const now = this.#clock.now() + length;
-    for (const { actor, since } of this.#tasks) if (now - since >= timeout) actor.faulted = true;
     await this.#clock.advance(length);
     await this.quiet();
   }

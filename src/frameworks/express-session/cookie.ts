@@ -41,7 +41,7 @@ export interface CookieData {
   sameSite: CookieOptions["sameSite"];
 }
 
-class CookieBase implements CookieOptions {
+export class CookieBase implements CookieOptions {
   declare path?: string | undefined;
   declare httpOnly?: boolean | undefined;
   declare domain?: string | undefined;

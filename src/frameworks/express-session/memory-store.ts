@@ -68,18 +68,20 @@ function live({ sessions }: MemoryStoreBase, sid: string): SessionData | undefin
 
 /** A session as the text that this store keeps, taken apart where the cookie ends. */
 export class StoredText {
+  readonly text: string;
   readonly cookie: SessionData["cookie"];
   /** All but the cookie as JSON. */
   readonly data: string;
 
-  constructor(cookie: SessionData["cookie"], data: string) {
+  constructor(text: string, cookie: SessionData["cookie"], data: string) {
+    this.text = text;
     this.cookie = cookie;
     this.data = data;
   }
 
-  /** The session that `get` would have given. */
-  parsed(): SessionData {
-    return Object.assign({ cookie: this.cookie }, JSON.parse(this.data));
+  /** All but the cookie. */
+  parsedData(): object {
+    return JSON.parse(this.data);
   }
 }
 
@@ -103,13 +105,17 @@ export function readText({ sessions }: MemoryStore, sid: string): StoredText | "
   return undefined;
 }
 
-/** Like `touch`, at once; never has to be waited for. */
-export function touchText(store: AnyStore, sid: string, cookie: Cookie): false {
+/** Like `touch`, at once; never has to be waited for. `known` is what was read. */
+export function touchText(store: AnyStore, sid: string, cookie: Cookie, known: StoredText | undefined): false {
   const { sessions } = store as MemoryStore;
-  const parts = partsOf(sessions[sid] ?? "");
-  if (parts === undefined) MemoryStoreBase.prototype.touch.call(store as MemoryStore, sid, { cookie });
-  else if (!isExpired(parts.cookie))
+  const text = sessions[sid];
+  // Mostly nobody has written the session meanwhile.
+  const parts = text === undefined || text === known?.text ? known : partsOf(text);
+  if (text === undefined || parts === undefined) {
+    MemoryStoreBase.prototype.touch.call(store as MemoryStore, sid, { cookie });
+  } else if (!isExpired(parts.cookie)) {
     sessions[sid] = `${BEGIN}${JSON.stringify(cookie)}${parts.data === "{}" ? "" : ","}${parts.data.slice(1)}`;
+  }
   return false;
 }
 
@@ -122,7 +128,7 @@ function partsOf(text: string): StoredText | undefined {
   const end = text.indexOf("}", BEGIN.length) + 1;
   const data = text[end] === "," ? `{${text.slice(end + 1)}` : "{}";
   try {
-    return new StoredText(JSON.parse(text.slice(BEGIN.length, end)), data);
+    return new StoredText(text, JSON.parse(text.slice(BEGIN.length, end)), data);
   } catch {
     return undefined;
   }

@@ -2,6 +2,7 @@ import type { IncomingMessage, ServerResponse } from "node:http";
 import { isSafeMethod } from "../../csrf/fetch-metadata.ts";
 import { isUnder } from "./connection.ts";
 import { debug } from "./debug.ts";
+import { makeGrowable } from "./growable.ts";
 import { asMemoryStore, readText } from "./memory-store.ts";
 import { presentedId } from "./presented-id.ts";
 import type { SessionRequest } from "./request.ts";
@@ -44,6 +45,7 @@ export function sessionMiddleware(options: SessionOptions = {}): SessionMiddlewa
     const secrets = settings.secrets ?? (secret ? [secret] : undefined);
     if (secrets === undefined) return next(new Error("secret option required for sessions"));
 
+    makeGrowable(request, response);
     request.sessionStore = store;
     const id = presentedId(request, settings, secrets);
     request.sessionID = id as string;

@@ -4,19 +4,18 @@ import type { SessionRequest } from "./request.ts";
 import type { SessionData } from "./session-data.ts";
 import { visitOf } from "./visit.ts";
 
-class SessionBase {
+export class SessionBase {
   /** The request's session id. */
   declare readonly id: string;
   /** The request that the session was opened for. */
   declare readonly req: SessionRequest;
   declare cookie: SessionData["cookie"];
 
-  /** A session with the id of the request, and a copy of `data`. Names that sessions themselves have are left out. */
+  /** A session with the id of the request, and a copy of `data`. */
   constructor(request: Pick<SessionRequest, "sessionID" | "sessionStore">, data?: object) {
     hide(this, "req", request);
     hide(this, "id", request.sessionID);
-    const own = this as unknown as Record<string, unknown>;
-    for (const key in data) if (!(key in this)) own[key] = (data as Record<string, unknown>)[key];
+    fill(this, data);
   }
 
   /** Sets the cookie's time back to what it began with. Done for every response. */
@@ -78,6 +77,18 @@ class SessionBase {
     store.regenerate(this.req, callback);
     return this;
   }
+
+  /** `console.log` shows the cookie, also when nobody has looked at it. */
+  [Symbol.for("nodejs.util.inspect.custom")](): this {
+    void this.cookie;
+    return this;
+  }
+}
+
+/** Copies data to a session. Names that sessions themselves have are left out. */
+export function fill(session: SessionBase, data: object | undefined): void {
+  const own = session as unknown as Record<string, unknown>;
+  for (const key in data) if (!(key in session)) own[key] = (data as Record<string, unknown>)[key];
 }
 
 /** One for all, as there are many sessions and this is half of what one costs. */

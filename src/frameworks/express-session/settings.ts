@@ -2,11 +2,11 @@ import { seconds, systemClock } from "../../session/clock.ts";
 import { base64url, randomBytes } from "../../session/crypto.ts";
 import { Turns } from "../../session/turns.ts";
 import { isSecure } from "./connection.ts";
-import { Cookie, type CookieOptions } from "./cookie.ts";
+import { Cookie, CookieBase, type CookieOptions } from "./cookie.ts";
 import { deprecate } from "./deprecation.ts";
 import { MemoryStore } from "./memory-store.ts";
 import type { SessionRequest } from "./request.ts";
-import { Session } from "./session.ts";
+import { SessionBase } from "./session.ts";
 import type { Secret } from "./signature.ts";
 import { type AnyStore, adoptStore, type SessionStore } from "./store.ts";
 import { visitOf } from "./visit.ts";
@@ -105,10 +105,10 @@ export function settingsOf(options: SessionOptions): Settings {
 
   function generate(request: SessionRequest): void {
     request.sessionID = genid(request);
-    const session = new Session(request);
+    const session = new SessionBase(request);
     request.session = session;
     const options = cookieFor(request);
-    session.cookie = new Cookie(options);
+    session.cookie = new CookieBase(options);
     if (options?.secure !== "auto" && options?.sameSite !== "auto") return;
     const secure = isSecure(request, proxy);
     if (options.secure === "auto") session.cookie.secure = secure;
@@ -143,8 +143,18 @@ export function settingsOf(options: SessionOptions): Settings {
 /** The `generate` methods that stores were given here. */
 const dispatches = new WeakSet<(request: SessionRequest) => void>();
 
-/** 24 random bytes, 32 characters. */
-const newId = (): string => base64url(randomBytes(24));
+const ID_BYTES = 24;
+let random: Uint8Array = new Uint8Array(0);
+
+/** 24 random bytes, 32 characters. Many are drawn at once, as that takes no longer than one. */
+function newId(): string {
+  if (random.length === 0) random = randomBytes(ID_BYTES * 64);
+  const bytes = random.subarray(0, ID_BYTES);
+  random = random.subarray(ID_BYTES);
+  const id = base64url(bytes);
+  bytes.fill(0);
+  return id;
+}
 
 /** Whether cookies can be made of these options. If not, that is said for every request, as in express-session. */
 function isPossible(options: CookieOptions): boolean {

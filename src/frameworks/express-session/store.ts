@@ -3,7 +3,7 @@ import { callable } from "./callable.ts";
 import type { Callback } from "./callback.ts";
 import { restoredCookie } from "./cookie.ts";
 import type { SessionRequest } from "./request.ts";
-import { Session } from "./session.ts";
+import { type Session, SessionBase } from "./session.ts";
 import type { SessionData } from "./session-data.ts";
 
 abstract class StoreBase extends EventEmitter {
@@ -90,7 +90,7 @@ export interface AnyStore {
 /** Makes `req.session` of what a store had: dates are dates again, methods are methods. */
 export function createSession(request: SessionRequest, data: SessionData): Session & Partial<SessionData> {
   data.cookie = restoredCookie(data.cookie);
-  const session = new Session(request, data);
+  const session = new SessionBase(request, data);
   request.session = session;
   return session;
 }

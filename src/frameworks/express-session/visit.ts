@@ -1,7 +1,7 @@
 import { isForwardedSecure, isSecure } from "./connection.ts";
 import { restoredCookie } from "./cookie.ts";
 import { debug } from "./debug.ts";
-import { asMemoryStore, StoredText, touchText } from "./memory-store.ts";
+import { StoredText, touchText } from "./memory-store.ts";
 import type { SessionRequest } from "./request.ts";
 import type { Session } from "./session.ts";
 import type { SessionData } from "./session-data.ts";
@@ -10,6 +10,7 @@ import type { Settings } from "./settings.ts";
 import { type Secret, sign } from "./signature.ts";
 import { createSession } from "./store.ts";
 import { isWaiting, type Maker, makeOrdinary, makerOf, promiseSession, setMaker } from "./unseen.ts";
+import { type CookieSource, createSessionWithUnseenCookie } from "./unseen-cookie.ts";
 
 type AnySession = Session & SessionData;
 type Next = (error?: unknown) => void;
@@ -18,8 +19,9 @@ type Next = (error?: unknown) => void;
 export const visitOf = (request: object): Visit | undefined => makerOf(request) as Visit | undefined;
 
 /** One request: how its session was, and what has to become of it before the response leaves. */
-export class Visit implements Maker {
+export class Visit implements Maker, CookieSource {
   isUnseen = false;
+  sessionOfUnseenCookie: Session | undefined;
   readonly settings: Settings;
   readonly #request: SessionRequest;
   readonly #next: Next;
@@ -82,6 +84,10 @@ export class Visit implements Maker {
 
   get isKnown(): boolean {
     return this.#stored !== undefined;
+  }
+
+  get storedCookie(): SessionData["cookie"] | undefined {
+    return this.#stored?.cookie;
   }
 
   /** Makes `req.session`, and notes how it is. */
@@ -154,7 +160,7 @@ export class Visit implements Maker {
     const isDue =
       this.#cookieId !== request.sessionID
         ? saveUninitialized || this.#isModified
-        : rolling || (session.cookie.expires != null && this.#isModified);
+        : rolling || (this.#isModified && this.#expires(session));
     if (!isDue) return undefined;
     this.#knownId = request.sessionID;
     if (session.cookie.secure && !isSecure(request, this.settings.proxy)) {
@@ -187,15 +193,24 @@ export class Visit implements Maker {
   }
 
   #inflate(stored: SessionData | StoredText): void {
-    const data = stored instanceof StoredText ? stored.parsed() : stored;
-    if (this.settings.ownSessions) createSession(this.#request, data);
-    else this.settings.store.createSession(this.#request, data);
+    if (stored instanceof StoredText) createSessionWithUnseenCookie(this.#request, stored.parsedData(), this);
+    else if (this.settings.ownSessions) createSession(this.#request, stored);
+    else this.settings.store.createSession(this.#request, stored);
   }
 
   #touchOnce(session: AnySession): void {
     if (this.#isTouched) return;
     this.#isTouched = true;
+    // What has no end has nothing to begin again.
+    const { storedCookie } = this;
+    if (session === this.sessionOfUnseenCookie && storedCookie?.originalMaxAge === null && !storedCookie.expires)
+      return;
     session.touch();
+  }
+
+  #expires(session: AnySession): boolean {
+    const cookie = session === this.sessionOfUnseenCookie ? this.storedCookie : session.cookie;
+    return cookie?.expires != null;
   }
 
   #save(session: AnySession, text: string, done: () => void): boolean {
@@ -214,8 +229,11 @@ export class Visit implements Maker {
     if (!touches) return false;
     debug("touching");
     this.#isCommitted = true;
-    const memory = asMemoryStore(store);
-    if (memory !== undefined) return touchText(memory, this.#request.sessionID, session.cookie);
+    const stored = this.#stored;
+    if (stored instanceof StoredText) {
+      if (session === this.sessionOfUnseenCookie) return false;
+      return touchText(store, this.#request.sessionID, session.cookie, stored);
+    }
     return this.#wait((callback) => store.touch?.(this.#request.sessionID, session, callback), done);
   }
 
@@ -227,7 +245,7 @@ export class Visit implements Maker {
       this.#isCommitted = true;
       const cookie = restoredCookie(stored.cookie);
       cookie.maxAge = cookie.originalMaxAge;
-      return touchText(this.settings.store, this.#request.sessionID, cookie);
+      return touchText(this.settings.store, this.#request.sessionID, cookie, stored);
     }
     this.#inflate(stored);
     const session = this.#request.session as AnySession;
@@ -272,6 +290,8 @@ function isOrdinary(cookie: unknown): boolean {
 
 /** All but the cookie as JSON. */
 function textOf(session: object): string {
-  const { cookie: _, ...data } = session as { cookie?: unknown };
+  const data: Record<string, unknown> = {};
+  // Reading the cookie would make it.
+  for (const key of Object.keys(session)) if (key !== "cookie") data[key] = (session as Record<string, unknown>)[key];
   return JSON.stringify(data);
 }

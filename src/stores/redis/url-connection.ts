@@ -92,6 +92,10 @@ export class UrlConnection implements RedisCommands {
     const cancel = this.#clock.schedule(() => connection.destroy(), ANSWER_TIMEOUT);
     try {
       return await reply;
+    } catch (error) {
+      // After a failover the same name leads to another server, but only a new connection.
+      if (error instanceof Error && error.message.startsWith("READONLY")) connection.destroy();
+      throw error;
     } finally {
       cancel();
     }

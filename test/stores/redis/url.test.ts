@@ -2,15 +2,15 @@ import { readFileSync, rmSync } from "node:fs";
 import { join } from "node:path";
 import { inspect } from "node:util";
 import { seconds } from "coatcheck";
-import { type RedisClient, type RedisDriver, redisStore } from "coatcheck/redis";
+import { type RedisDriver, redisStore } from "coatcheck/redis";
 import { openStore, type SessionStore } from "coatcheck/stores";
 import { storeConformance, TestClock } from "coatcheck/testing";
 import { Redis } from "ioredis";
 import { createClient } from "redis";
 import { describe, expect, it, onTestFinished } from "vitest";
-import { newRecord } from "../../../src/testing/conformance/scene.ts";
+import { NOW, newRecord } from "../../../src/testing/conformance/scene.ts";
 import { freePorts, run, temporaryFolder, untilItHolds } from "../../services/processes.ts";
-import { startRedis } from "../../services/redis.ts";
+import { askRedis, startRedis } from "../../services/redis.ts";
 import { describeWithService } from "../../services/services.ts";
 import { startTcpProxy } from "../../services/tcp-proxy.ts";
 import { drivers } from "./clients.ts";
@@ -142,7 +142,7 @@ describe.each(packages)("TLS, opened by %s", (driver) => {
         : new Redis(url, { tls: { ca }, lazyConnect: true });
     await client.connect();
     onTestFinished(() => ("destroy" in client ? client.destroy() : client.disconnect()));
-    const store = redisStore(client as RedisClient, { prefix: newPrefix() });
+    const store = redisStore(client, { prefix: newPrefix() });
     const record = newRecord();
     await store.create(record);
     expect(await store.read(record.id)).toEqual(record);
@@ -210,6 +210,46 @@ describe.each(packages)("a connection that the store opened by itself with %s", 
     await clock.advance(100);
     expect(await store.read(newRecord().id)).toBeUndefined();
     expect(proxy.connections).toBe(1);
+  });
+
+  it("is replaced when its server has become a replica, because the name may stand for another server by now", async () => {
+    const server = await ownRedis();
+    const proxy = await startTcpProxy(server.url, 6379);
+    onTestFinished(() => proxy.close());
+    const store = opened(proxy.url, { driver });
+    const record = newRecord();
+    await store.create(record);
+    await askRedis(server.url, "REPLICAOF", "127.0.0.1", "1");
+    await expect(store.touch(record.id, NOW + 1, NOW + 1)).rejects.toThrow("READONLY");
+    await askRedis(server.url, "REPLICAOF", "NO", "ONE");
+    expect(await store.touch(record.id, NOW + 1, NOW + 1)).toBe(true);
+    expect(proxy.connections).toBe(2);
+  });
+
+  it("needs no more rights than the documentation says", async () => {
+    const rights = [
+      "~coatcheck:*",
+      "+@hash",
+      "+@sortedset",
+      "+@scripting",
+      "+scan",
+      "+unlink",
+      "+exists",
+      "+pexpire",
+      "+time",
+    ];
+    const server = await ownRedis(["--user", "coatcheck", "on", ">pw", ...rights]);
+    const store = opened(`redis://coatcheck:pw@127.0.0.1:${server.port}`, { driver });
+    const record = newRecord({ userId: "ada", expiresAt: NOW });
+    await store.create(record);
+    expect((await store.read(record.id, { holder: "me", now: NOW, until: NOW + 1 }))?.lease?.holder).toBe("me");
+    expect(await store.update(record.id, 1, { unset: ["a"], set: new Map([["b", "1"]]), release: "me" })).toBe(
+      "updated",
+    );
+    expect(await store.touch(record.id, NOW, NOW)).toBe(true);
+    expect(await store.listByUser("ada")).toHaveLength(1);
+    expect(await store.removeExpired(NOW, 1)).toBe(1);
+    expect(await store.removeAll()).toBe(0);
   });
 
   it("ends with the store", async () => {
