@@ -129,6 +129,6 @@ function only(names, all) {
 function keep(results) {
   const file = new URL("README.md", import.meta.url);
   const text = readFileSync(file, "utf8");
-  const kept = text.replace(/(<!-- results -->\n)[^]*(<!-- end of results -->)/, `$1\n${results}\n\n$2`);
+  const kept = text.replace(/(<!-- results -->\n)[\s\S]*(<!-- end of results -->)/, `$1\n${results}\n\n$2`);
   writeFileSync(file, kept);
 }

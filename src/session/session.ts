@@ -260,7 +260,8 @@ export class Session<Data extends object = SessionDataShape> {
       }
       if (!(await users.enforceLimit(this.#record as SessionRecord))) {
         // Racing logins agreed that this one is the surplus. What an anonymous visitor gathered goes on anonymously.
-        this.#leave(wasAnonymous ? everything : nothing);
+        if (wasAnonymous) this.#leave(everything, [...(this.#record?.meta.flashes ?? []), ...this.#flashes]);
+        else this.#leave(nothing, []);
         throw this.#limitReached(userId);
       }
       this.#emit("login", {});
@@ -632,9 +633,10 @@ export class Session<Data extends object = SessionDataShape> {
     return (key) => keepAtLogin.includes(key);
   }
 
-  /** The session is over: what `keep` lets through of its data belongs to a new, anonymous one. */
-  #leave(keep: (key: string) => boolean): void {
+  /** The session is over: these messages, and what `keep` lets through of its data, belong to a new, anonymous one. */
+  #leave(keep: (key: string) => boolean, flashes: Flash[]): void {
     this.#sessionData().restart(keep);
+    this.#flashes = flashes;
     this.#id = undefined;
     this.#secret = undefined;
     this.#secretHash = undefined;
@@ -655,8 +657,7 @@ export class Session<Data extends object = SessionDataShape> {
         await this.#core.strategy.remove(this.#record);
         this.#emit(how, {});
       }
-      this.#leave(nothing);
-      this.#flashes = [];
+      this.#leave(nothing, []);
     });
   }
 

@@ -9,8 +9,9 @@ import type { SessionId } from "../session/token.ts";
 import { commandsOf, type RedisClient, type RedisCommands } from "./redis/commands.ts";
 import { type Due, ExpiryIndex } from "./redis/expiry-index.ts";
 import { RedisKeys } from "./redis/keys.ts";
+import type { RedisDriver } from "./redis/open-client.ts";
 import { SessionHashes } from "./redis/session-hashes.ts";
-import { type RedisDriver, UrlConnection } from "./redis/url-connection.ts";
+import { UrlConnection } from "./redis/url-connection.ts";
 import { UserIndex } from "./redis/user-index.ts";
 import type { LeaseRequest, SessionPatch, SessionRecord, SessionStore } from "./store.ts";
 
@@ -22,7 +23,7 @@ export type {
   NodeRedisSentinel,
   RedisClient,
 } from "./redis/commands.ts";
-export type { RedisDriver } from "./redis/url-connection.ts";
+export type { RedisDriver } from "./redis/open-client.ts";
 
 export interface RedisStoreOptions {
   /** What the names of all keys begin with. Applications with different prefixes do not see each other. Default `coatcheck:`. */

@@ -13,8 +13,8 @@ export interface Mark {
   readonly anonymous: boolean;
   /** The user whose write it is: known when it is written, or else when it is stored for the first time. */
   owner: string | undefined;
-  /** Whether the store has carried out a write that contains it. */
-  applied: boolean;
+  /** The sessions in which the store has carried out a write that contains it. */
+  readonly appliedIn: Set<string>;
   /** Whether the application was told that it is saved. */
   acknowledged: boolean;
   /** Whether it was given up on purpose: by a logout, or by what a login does not keep. */

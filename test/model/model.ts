@@ -378,9 +378,11 @@ class Run {
       if (!known) reference.violated(`nobody has the secret of ${record.id}`);
     }
     for (const [name, places] of everywhere)
-      if (takenOnce.has(name)) reference.violated(`${name} was taken and is in ${places.map(({ id }) => id)}`);
+      if (takenOnce.has(name) && !marks.get(name)?.doubtful)
+        reference.violated(`${name} was taken and is in ${places.map(({ id }) => id)}`);
     for (const mark of marks.values())
-      if (mark.acknowledged && !mark.applied) reference.violated(`${mark.name} was acknowledged and never stored`);
+      if (mark.acknowledged && mark.appliedIn.size === 0)
+        reference.violated(`${mark.name} was acknowledged and never stored`);
     await this.#checkTokens();
     if (reference.violations.length > 0) this.#fail(reference.violations);
   }

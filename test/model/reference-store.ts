@@ -65,7 +65,7 @@ export class ReferenceStore {
     if (isWriter(actor)) {
       actor.ids.add(record.id);
       this.#rotated(actor, record.id, record.secretHash);
-      for (const mark of carried) if (this.#counted(mark, record)) mark.applied = true;
+      for (const mark of carried) if (this.#counted(mark, record)) mark.appliedIn.add(record.id);
     }
     this.#put(undefined, record, actor);
   }
@@ -149,25 +149,26 @@ export class ReferenceStore {
       seen.add(name);
       const mark = this.#marks.get(name) as Mark;
       // A login whose outcome nobody knows may have taken what its visitor still has, and saves elsewhere.
-      if (mark.by === actor && mark.anonymous && !mark.acknowledged && mark.applied) mark.owner = undefined;
+      if (mark.by === actor && mark.anonymous && !mark.acknowledged && mark.appliedIn.size > 0) mark.owner = undefined;
       // What one user had must not come to another, nor to a visitor whom nobody knows.
       if (mark.owner !== undefined && mark.owner !== after.userId)
         this.violated(`${name} of ${mark.owner} came to ${after.userId ?? "an anonymous visitor"}`);
       if (known.has(name)) continue;
-      if (!mark.applied) mark.owner ??= after.userId;
-      mark.applied = true;
-      if (this.#takenOnce.has(name)) this.violated(`the message ${name} is back`);
+      if (mark.appliedIn.size === 0) mark.owner ??= after.userId;
+      mark.appliedIn.add(after.id);
+      if (this.#takenOnce.has(name) && !mark.doubtful) this.violated(`the message ${name} is back`);
     }
   }
 
   /** A counter grows by what this request has added to it since its last write, no more and no less. */
   #count(place: "n" | "m", before: SessionRecord, after: SessionRecord, carried: readonly Mark[], actor: Actor): void {
     const grown = counterOf(after, place) - counterOf(before, place);
-    const added = carried.filter((mark) => mark.place === place && !mark.applied);
+    const added = carried.filter((mark) => mark.place === place && !mark.appliedIn.has(after.id));
     if (grown === 0 && after.data.get(place) === before.data.get(place)) return;
-    if (grown !== added.length)
+    const least = added.filter((mark) => !mark.mayVanish).length;
+    if (grown < least || grown > added.length)
       this.violated(`${actor.name} added ${added.length} to ${place} in ${after.id}, and it grew by ${grown}`);
-    for (const mark of added) mark.applied = true;
+    for (const mark of added) mark.appliedIn.add(after.id);
   }
 
   #counted(mark: Mark, record: SessionRecord): boolean {

@@ -211,11 +211,11 @@ export class Request implements Writer {
           this.#saving(session, operation.do, () => session[operation.do]()),
         );
       case "logout":
-        this.#unwaited ||= operation.loose;
+        if (operation.loose) this.#unwait();
         return this.#perhapsLoose(operation.loose, this.#logout(session));
       case "login": {
         const { user } = operation;
-        this.#unwaited ||= operation.loose;
+        if (operation.loose) this.#unwait();
         return this.#perhapsLoose(
           operation.loose,
           this.#saving(session, "login", () => session.login(user), user),
@@ -229,6 +229,12 @@ export class Request implements Writer {
     this.#loose.push(work.catch((error: unknown) => this.#explain(error, undefined)));
   }
 
+  /** From here on nobody can say what goes with which session. */
+  #unwait(): void {
+    this.#unwaited = true;
+    for (const mark of this.marks) mark.mayVanish = true;
+  }
+
   #mark(place: Place, session: Session): Mark {
     const mark: Mark = {
       name: `${place}${this.#around.marks.size}`,
@@ -236,10 +242,10 @@ export class Request implements Writer {
       by: this,
       anonymous: session.userId === undefined,
       owner: session.userId,
-      applied: false,
+      appliedIn: new Set(),
       acknowledged: false,
       dropped: false,
-      mayVanish: false,
+      mayVanish: this.#unwaited,
       doubtful: false,
     };
     this.#around.marks.set(mark.name, mark);
@@ -262,7 +268,7 @@ export class Request implements Writer {
       await save();
     } catch (error) {
       const overLimit = error instanceof SessionLimitError;
-      for (const mark of pending) {
+      for (const mark of this.#unwaited ? this.marks.filter(({ acknowledged }) => !acknowledged) : pending) {
         mark.doubtful ||= overLimit || error instanceof StoreUnavailableError;
         // It was in a session that had to go at once, or it was not to be kept.
         mark.mayVanish ||= overLimit || !keptAnew(mark);
@@ -275,12 +281,11 @@ export class Request implements Writer {
     const anew = user !== undefined && id !== before.id;
     const kept = (mark: Mark) => !anew || keptAnew(mark);
     for (const mark of pending) {
-      if (mark.dropped) continue;
-      if (mark.applied) mark.acknowledged = true;
+      if (mark.dropped || mark.acknowledged) continue;
+      if (mark.appliedIn.has(id)) mark.acknowledged = true;
       else if (mark.place === "flash" && this.#around.takenOnce.has(mark.name)) mark.dropped = true;
       else if (!kept(mark)) mark.dropped = true;
       else if (mark.mayVanish) continue;
-      else if (this.#unwaited) mark.mayVanish = true;
       else this.#violated(`${how} was acknowledged, and ${mark.name} is not stored`);
     }
     // What was written without waiting for the login belongs to what was there before it, and goes with that.
@@ -344,7 +349,8 @@ export class Request implements Writer {
   /** What a handler sees of the marks must be free, or belong to the user who is logged in. */
   #assertOwn(session: Session, names: readonly string[]): void {
     for (const name of names) {
-      const owner = this.#around.marks.get(name)?.owner;
+      const { owner, by, anonymous, acknowledged } = this.#around.marks.get(name) as Mark;
+      if (by === this && anonymous && !acknowledged) continue;
       if (owner !== undefined && owner !== session.userId)
         this.#violated(`sees ${name} of ${owner} as ${session.userId ?? "an anonymous visitor"}`);
     }
@@ -384,7 +390,7 @@ export class Request implements Writer {
     else if (this.rotated !== undefined && this.rotated.hash !== hash && !reference.ended.has(this.rotated.id))
       this.#violated("the client is not told the secret in force");
     for (const mark of this.marks)
-      if (mark.applied && !mark.acknowledged && !mark.doubtful && !mark.dropped)
+      if (mark.appliedIn.size > 0 && !mark.acknowledged && !mark.doubtful && !mark.dropped)
         this.#violated(`${mark.name} was refused, and is stored`);
     if (sent === undefined) return;
     const arrives = await scheduler.gate("response arrives", true);

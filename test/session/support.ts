@@ -53,7 +53,7 @@ export type Settings = Partial<SessionsSettings<Visit>>;
 
 /** Sessions over a memory store that can be made to fail, with a clock that stands still and all events recorded. */
 export function setUp(settings: Settings = {}) {
-  const clock = new TestClock();
+  const clock = (settings.clock as TestClock | undefined) ?? new TestClock();
   const inner = settings.store ?? memoryStore();
   const store = new UnreliableStore(inner);
   const sessions = createSessions<Visit>({ clock, transport: headerTransport(), ...settings, store });

@@ -1,28 +1,11 @@
 import { type Clock, type Duration, seconds } from "../../session/clock.ts";
-import {
-  commandsOf,
-  type IoredisClient,
-  type IoredisCluster,
-  type RedisCommands,
-  type Send,
-  withoutArguments,
-} from "./commands.ts";
+import { type RedisCommands, type Send, withoutArguments } from "./commands.ts";
+import { type OpenedClient, openClient, type RedisDriver } from "./open-client.ts";
 
-/** A package that speaks with Redis. */
-export type RedisDriver = "redis" | "ioredis";
-
-/** How long a connection may take to come about. */
-const CONNECT_TIMEOUT: Duration = seconds(2);
-/** A connection on which a command waits this long is dead, whatever the system says. */
+/** A connection that takes this long to come about, or on which a command waits this long, is dead. */
 const ANSWER_TIMEOUT: Duration = seconds(5);
 /** How long commands fail at once after a connection has failed, before the next is tried. */
 const PAUSE: Duration = 100;
-
-interface Connection {
-  readonly commands: RedisCommands;
-  readonly isReady: () => boolean;
-  readonly destroy: () => void;
-}
 
 /**
  * A server by URL. It is connected to when a command needs it and no connection stands, and nothing is queued: a command
@@ -33,8 +16,8 @@ export class UrlConnection implements RedisCommands {
   readonly #url: string;
   readonly #driver: RedisDriver | undefined;
   readonly #clock: Clock;
-  #connecting: Promise<Connection> | undefined;
-  #connection: Connection | undefined;
+  #opening: Promise<OpenedClient> | undefined;
+  #client: OpenedClient | undefined;
   #closed = false;
 
   /** @throws TypeError; the URL may hold a password, so nothing of it is in the message */
@@ -47,164 +30,68 @@ export class UrlConnection implements RedisCommands {
   }
 
   async send(key: string, args: readonly string[]): Promise<unknown> {
-    const connection = await this.#connected();
-    return this.#watched(connection, connection.commands.send(key, args));
+    const client = await this.#ready();
+    return this.#watched(client, client.commands.send(key, args));
   }
 
   async inOrder<Result>(first: () => Promise<unknown>, second: () => Promise<Result>): Promise<Result> {
-    return (await this.#connected()).commands.inOrder(first, second);
+    return (await this.#ready()).commands.inOrder(first, second);
   }
 
   async primaries(): Promise<readonly Send[]> {
-    const connection = await this.#connected();
-    const primaries = await connection.commands.primaries();
-    return primaries.map((send) => (args) => this.#watched(connection, send(args)));
+    const client = await this.#ready();
+    const primaries = await client.commands.primaries();
+    return primaries.map((send) => (args) => this.#watched(client, send(args)));
   }
 
   async close(): Promise<void> {
     this.#closed = true;
-    await this.#connecting?.catch(() => {});
-    this.#connection?.destroy();
+    await this.#opening?.catch(() => {});
+    this.#client?.destroy();
   }
 
-  async #connected(): Promise<Connection> {
+  async #ready(): Promise<OpenedClient> {
     if (this.#closed) throw new Error("the store has been closed");
-    if (this.#connection?.isReady()) return this.#connection;
-    this.#connecting ??= this.#connect();
-    return this.#connecting;
+    if (this.#client?.isReady()) return this.#client;
+    this.#opening ??= this.#open();
+    return this.#opening;
   }
 
-  async #connect(): Promise<Connection> {
+  async #open(): Promise<OpenedClient> {
+    this.#client?.destroy();
+    const begun: (() => void)[] = [];
+    const client = openClient(this.#url, this.#driver, (destroy) => begun.push(destroy));
     try {
-      this.#connection?.destroy();
-      this.#connection = await open(this.#url, this.#driver);
-      this.#connecting = undefined;
-      return this.#connection;
+      this.#client = await this.#inTime(client);
+      this.#opening = undefined;
+      return this.#client;
     } catch (error) {
+      for (const destroy of begun) destroy();
       this.#clock.schedule(() => {
-        this.#connecting = undefined;
+        this.#opening = undefined;
       }, PAUSE);
-      throw error;
+      throw withoutArguments(error);
     }
   }
 
-  async #watched<Reply>(connection: Connection, reply: Promise<Reply>): Promise<Reply> {
-    const cancel = this.#clock.schedule(() => connection.destroy(), ANSWER_TIMEOUT);
+  #inTime<Result>(work: Promise<Result>): Promise<Result> {
+    return new Promise((resolve, reject) => {
+      const late = () => reject(new Error(`no connection within ${ANSWER_TIMEOUT} ms`));
+      const cancel = this.#clock.schedule(late, ANSWER_TIMEOUT);
+      work.then(resolve, reject).finally(cancel);
+    });
+  }
+
+  async #watched<Reply>(client: OpenedClient, reply: Promise<Reply>): Promise<Reply> {
+    const cancel = this.#clock.schedule(() => client.destroy(), ANSWER_TIMEOUT);
     try {
       return await reply;
     } catch (error) {
-      // After a failover the same name leads to another server, but only a new connection.
-      if (error instanceof Error && error.message.startsWith("READONLY")) connection.destroy();
+      // After a failover the same name leads to another server, but only a new connection does.
+      if (error instanceof Error && error.message.startsWith("READONLY")) client.destroy();
       throw error;
     } finally {
       cancel();
     }
   }
-}
-
-async function open(url: string, driver: RedisDriver | undefined): Promise<Connection> {
-  const [name, module] = await load(driver);
-  const { single, cluster } = name === "redis" ? nodeRedis(module as NodeRedis) : ioredis(module as Ioredis);
-  const connection = await single(url);
-  if (!(await isCluster(connection.commands))) return connection;
-  connection.destroy();
-  return cluster(url);
-}
-
-async function load(driver: RedisDriver | undefined): Promise<[RedisDriver, unknown]> {
-  for (const name of driver === undefined ? (["redis", "ioredis"] as const) : [driver]) {
-    try {
-      return [name, name === "redis" ? await import("redis") : await import("ioredis")];
-    } catch (error) {
-      if ((error as { code?: unknown }).code !== "ERR_MODULE_NOT_FOUND") throw error;
-    }
-  }
-  throw new Error(
-    driver === undefined
-      ? 'redisStore(url) needs the package "redis" or "ioredis": npm install redis'
-      : `redisStore(url) needs the package "${driver}": npm install ${driver}`,
-  );
-}
-
-async function isCluster(commands: RedisCommands): Promise<boolean> {
-  try {
-    return /^cluster_enabled:1/m.test(String(await commands.send("", ["INFO", "cluster"])));
-  } catch {
-    // A user who may not ask has a server that is none, or passes a client.
-    return false;
-  }
-}
-
-type NodeRedis = typeof import("redis");
-type Ioredis = typeof import("ioredis");
-type Opener = (url: string) => Promise<Connection>;
-
-function nodeRedis({ createClient, createCluster }: NodeRedis): { single: Opener; cluster: Opener } {
-  const socket = { connectTimeout: CONNECT_TIMEOUT };
-  return {
-    async single(url) {
-      const client = createClient({ url, disableOfflineQueue: true, socket: { ...socket, reconnectStrategy: false } });
-      client.on("error", () => {});
-      await client.connect();
-      return { commands: commandsOf(client), isReady: () => client.isReady, destroy: () => client.destroy() };
-    },
-    async cluster(url) {
-      const { username, password, protocol } = new URL(url);
-      const client = createCluster({
-        rootNodes: [{ url }],
-        defaults: {
-          ...(username === "" ? undefined : { username: decodeURIComponent(username) }),
-          ...(password === "" ? undefined : { password: decodeURIComponent(password) }),
-          disableOfflineQueue: true,
-          socket: protocol === "rediss:" ? { ...socket, tls: true } : socket,
-        },
-      });
-      client.on("error", () => {});
-      await client.connect();
-      return { commands: commandsOf(client as never), isReady: () => client.isOpen, destroy: () => client.destroy() };
-    },
-  };
-}
-
-function ioredis({ Redis, Cluster }: Ioredis): { single: Opener; cluster: Opener } {
-  const common = { connectTimeout: CONNECT_TIMEOUT, enableOfflineQueue: false, lazyConnect: true };
-  const opened = async (client: { on: unknown } & (IoredisClient | IoredisCluster)): Promise<Connection> => {
-    const driver = client as IoredisClient & {
-      readonly status: string;
-      on(event: "error", listener: (error: unknown) => void): void;
-      connect(): Promise<void>;
-      disconnect(): void;
-    };
-    let reason: unknown;
-    driver.on("error", (error) => {
-      reason = error;
-    });
-    try {
-      await driver.connect();
-    } catch (error) {
-      driver.disconnect();
-      throw withoutArguments(reason ?? error);
-    }
-    return {
-      commands: commandsOf(client),
-      isReady: () => driver.status === "ready",
-      destroy: () => driver.disconnect(),
-    };
-  };
-  return {
-    single: (url) => {
-      const once = { retryStrategy: () => null, autoResendUnfulfilledCommands: false, maxRetriesPerRequest: 0 };
-      return opened(new Redis(url, { ...common, ...once }));
-    },
-    cluster: (url) => {
-      const { username, password, protocol } = new URL(url);
-      const redisOptions = {
-        ...(username === "" ? undefined : { username: decodeURIComponent(username) }),
-        ...(password === "" ? undefined : { password: decodeURIComponent(password) }),
-        ...(protocol === "rediss:" ? { tls: {} } : undefined),
-        connectTimeout: CONNECT_TIMEOUT,
-      };
-      return opened(new Cluster([url], { ...common, redisOptions }));
-    },
-  };
 }

@@ -197,6 +197,21 @@ describe.each(packages)("a connection that the store opened by itself with %s", 
     expect(clock.pending).toBe(0);
   });
 
+  it("is given up when it does not come about within 5 seconds", async () => {
+    const server = await ownRedis();
+    const proxy = await startTcpProxy(server.url, 6379);
+    onTestFinished(() => proxy.close());
+    const clock = new TestClock();
+    const store = opened(proxy.url, { driver, clock });
+    proxy.blackhole();
+    const lost = expect(store.read(newRecord().id)).rejects.toThrow("no connection");
+    await clock.advance(seconds(5));
+    await lost;
+    proxy.restore();
+    await clock.advance(100);
+    expect(await store.read(newRecord().id)).toBeUndefined();
+  });
+
   it("tries again a moment after it could not be made, and not at every operation", async () => {
     const server = await ownRedis();
     const proxy = await startTcpProxy(server.url, 6379);
