@@ -24,8 +24,9 @@ const OPENERS: ReadonlyMap<string, (url: string) => Promise<SessionStore>> = new
 
 /**
  * Opens the store that a URL names, such as one from an environment variable: `sqlite:./sessions.db`,
- * `sqlite:/var/lib/app/sessions.db`, `sqlite::memory:`, `memory:`. The path is taken as it is, nothing in it is decoded.
- * Nothing is connected to before the first use.
+ * `sqlite:/var/lib/app/sessions.db`, `sqlite::memory:`, `memory:`, or a server's URL as its driver takes it: `redis:`, `rediss:`,
+ * `postgres:`, `mysql:`, `mariadb:`, `mongodb:`, `mongodb+srv:`. A path is taken as it is, nothing in it is decoded.
+ * Nothing is connected to before the first use, and a driver is imported then.
  *
  * @throws TypeError for a URL that names no store; the message holds nothing of the URL
  */

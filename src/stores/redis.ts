@@ -3,7 +3,7 @@
  *
  * @module
  */
-import { type Clock, type Instant, systemClock } from "../session/clock.ts";
+import { type Clock, type Duration, type Instant, seconds, systemClock } from "../session/clock.ts";
 import { CorruptRecordError } from "../session/errors.ts";
 import type { SessionId } from "../session/token.ts";
 import { commandsOf, type RedisClient, type RedisCommands } from "./redis/commands.ts";
@@ -30,7 +30,7 @@ export interface RedisStoreOptions {
   readonly prefix?: string;
   /** The package that opens a URL. Default: `redis` if it is installed, else `ioredis`. Ignored with a client. */
   readonly driver?: RedisDriver;
-  /** Measures how long a connection that the store opened may be silent. Default: the machine's. */
+  /** Measures how long the store waits for a connection that it opened. Default: the machine's. */
   readonly clock?: Clock;
 }
 
@@ -38,6 +38,9 @@ export interface RedisStoreOptions {
 const PAGE = 500;
 /** How many pages of the expiry index one `removeExpired` goes through at most. */
 const MOST_PAGES = 20;
+
+/** How long `close` waits for work that is under way. */
+const PATIENCE: Duration = seconds(1);
 
 /**
  * Sessions in Redis 7.0 or newer, or Valkey; standalone, with Sentinel, or Cluster. Takes a connected client of `redis` or
@@ -57,20 +60,23 @@ export function redisStore(clientOrUrl: RedisClient | string, options: RedisStor
   return new RedisStore(
     typeof clientOrUrl === "string" ? new UrlConnection(clientOrUrl, driver, clock) : commandsOf(clientOrUrl),
     prefix,
+    clock,
   );
 }
 
 class RedisStore implements SessionStore {
   readonly #redis: RedisCommands;
+  readonly #clock: Clock;
   readonly #sessions: SessionHashes;
   readonly #users: UserIndex;
   readonly #expiry: ExpiryIndex;
   /** Work on the indexes that nobody waits for. */
   readonly #housekeeping = new Set<Promise<void>>();
 
-  constructor(redis: RedisCommands, prefix: string) {
+  constructor(redis: RedisCommands, prefix: string, clock: Clock) {
     const keys = new RedisKeys(prefix, redis.keyPrefix);
     this.#redis = redis;
+    this.#clock = clock;
     this.#sessions = new SessionHashes(redis, keys);
     this.#users = new UserIndex(redis, keys);
     this.#expiry = new ExpiryIndex(redis, keys);
@@ -185,7 +191,13 @@ class RedisStore implements SessionStore {
   }
 
   async close(): Promise<void> {
-    await Promise.all(this.#housekeeping);
+    await new Promise<void>((resolve) => {
+      const cancel = this.#clock.schedule(resolve, PATIENCE);
+      Promise.all(this.#housekeeping).then(() => {
+        cancel();
+        resolve();
+      });
+    });
     if (this.#redis instanceof UrlConnection) await this.#redis.close();
   }
 

@@ -58,7 +58,8 @@ function textOf(value: unknown): string {
 }
 
 function integerOf(value: unknown): number {
-  const number = typeof value === "string" || typeof value === "bigint" ? Number(value) : value;
+  const written = typeof value === "string" && /^-?\d+$/.test(value);
+  const number = written || typeof value === "bigint" ? Number(value) : value;
   if (!Number.isSafeInteger(number)) throw new CorruptRecordError();
   return number as number;
 }

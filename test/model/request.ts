@@ -268,6 +268,7 @@ export class Request implements Writer {
       await save();
     } catch (error) {
       const overLimit = error instanceof SessionLimitError;
+      this.#tokenChanged ||= overLimit;
       for (const mark of this.#unwaited ? this.marks.filter(({ acknowledged }) => !acknowledged) : pending) {
         mark.doubtful ||= overLimit || error instanceof StoreUnavailableError;
         // It was in a session that had to go at once, or it was not to be kept.
@@ -284,12 +285,10 @@ export class Request implements Writer {
       if (mark.dropped || mark.acknowledged) continue;
       if (mark.appliedIn.has(id)) mark.acknowledged = true;
       else if (mark.place === "flash" && this.#around.takenOnce.has(mark.name)) mark.dropped = true;
-      else if (!kept(mark)) mark.dropped = true;
       else if (mark.mayVanish) continue;
+      else if (!kept(mark)) mark.dropped = true;
       else this.#violated(`${how} was acknowledged, and ${mark.name} is not stored`);
     }
-    // What was written without waiting for the login belongs to what was there before it, and goes with that.
-    for (const mark of this.marks) if (!mark.acknowledged && !kept(mark)) mark.dropped = true;
     this.regSeen = null;
     toVerify.add(id);
     if (how === "commit") {

@@ -305,6 +305,7 @@ describe("CC-01: a limit of sessions per user", () => {
       const browser = world.client();
       await browser.request((session) => {
         session.data.cart = ["a"];
+        session.flash("info", "early");
       });
       if (known) await browser.request((session) => session.login("alice"));
       // Two logins have found room and are about to be written; then this one finds room as well.
@@ -313,6 +314,7 @@ describe("CC-01: a limit of sessions per user", () => {
       await clock.advance(500);
       const updates = store.hold("update");
       const open = await browser.open();
+      open.session.flash("info", "late");
       const login = open.session.login("alice");
       await updates.reached;
       const lists = store.hold("listByUser");
@@ -328,7 +330,9 @@ describe("CC-01: a limit of sessions per user", () => {
       open.session.data.theme = "dark";
       await open.finish();
       expect(await alive(world, [browser])).toEqual([browser]);
-      await browser.request((session) => {
+      await browser.request(async (session) => {
+        const messages = (await session.takeFlash()).map(({ message }) => message);
+        expect(messages).toEqual(known ? [] : ["early", "late"]);
         expect(session.userId).toBeUndefined();
         expect({ ...session.data }).toEqual(known ? { theme: "dark" } : { theme: "dark", cart: ["a"] });
       });

@@ -1,4 +1,5 @@
 import { randomBytes } from "node:crypto";
+import { createSessions, headerTransport, type Sessions, seconds } from "coatcheck";
 import { type PostgresStoreOptions, postgresStore } from "coatcheck/postgres";
 import { openStore } from "coatcheck/stores";
 import { type StoreConformanceOptions, storeConformance } from "coatcheck/testing";
@@ -7,6 +8,7 @@ import pg from "pg";
 import { afterAll, describe, expect, it, onTestFinished } from "vitest";
 import { newRecord } from "../../src/testing/conformance/scene.ts";
 import { describeWithService } from "../services/services.ts";
+import { Client, times, type Visit } from "../session/support.ts";
 import { countRoundTrips } from "./round-trips.ts";
 
 describe("postgresStore", () => {
@@ -225,6 +227,33 @@ describeWithService("postgres", ({ url }) => {
       }
     });
   });
+
+  it("RN-07: 200 parallel requests of one visitor to two applications are all accepted and counted", async () => {
+    const names = newTable();
+    await postgresStore(pool, names).migrate();
+    const applications = [pool, other].map((each) =>
+      createSessions<Visit>({
+        store: postgresStore(each, names),
+        transport: headerTransport(),
+        storeTimeout: seconds(30),
+        turns: { wait: seconds(60) },
+      }),
+    ) as [Sessions<Visit>, Sessions<Visit>];
+    const visitor = new Client(applications[0]);
+    await visitor.request((session) => session.login("ada"), { method: "POST" });
+    const add = (i: number) =>
+      new Client(applications[i % 2] as Sessions<Visit>, visitor.token).request(
+        (session) => {
+          session.data.cart ??= [];
+          session.data.cart.push(`thing-${i}`);
+        },
+        { method: "POST" },
+      );
+    await Promise.all(times(200, add));
+    const cart = await visitor.request((session) => session.data.cart);
+    expect(new Set(cart)).toEqual(new Set(times(200, (i) => `thing-${i}`)));
+    for (const application of applications) await application.close();
+  }, 90_000);
 
   describe("what operators see", () => {
     it("values as jsonb, whatever visitors put in", async () => {

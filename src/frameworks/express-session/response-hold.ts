@@ -29,9 +29,9 @@ const held = Object.fromEntries(
 ) as unknown as Record<Method, AnyFunction>;
 
 /**
- * Keeps the calls that would send a byte of the response until the session is saved, and repeats them then in order. The
- * first part of a response in parts waits for the end of the present tick, so that what changes in it is still in time
- * for a cookie. A second `end` does nothing.
+ * Keeps the calls that would send a byte of the response until the session is saved, and repeats them then in order. A
+ * head waits for the body, and the first part of a body for the end of the present tick, so that what changes until then
+ * is still in time for a cookie. A second `end` does nothing.
  */
 export function holdResponse(response: ServerResponse, visit: Visit): void {
   (response as Held)[hold] = new ResponseHold(response as Held, visit);
@@ -45,12 +45,12 @@ class ResponseHold {
   readonly #originals: Record<Method, AnyFunction>;
   #calls: Call[] = [];
   /** What the calls wait for. */
-  #waitsFor: "nothing" | "tick" | "store" = "nothing";
+  #waitsFor: "nothing" | "body" | "tick" | "store" = "nothing";
   #isHeadDone = false;
   #isEnded = false;
   #isSettled = false;
   /** What the status was when the head was begun. */
-  #status: readonly [code: number, message: string] | undefined;
+  #status: readonly [code: number, message: string | undefined] | undefined;
 
   constructor(response: Held, visit: Visit) {
     this.#response = response;
@@ -60,38 +60,38 @@ class ResponseHold {
   }
 
   call(method: Method, args: unknown[]): unknown {
-    if (method === "end") {
-      if (this.#isEnded) return false;
-      this.#isEnded = true;
-    }
-    const isWaiting = this.#waitsFor !== "nothing";
-    if (!isWaiting && this.#isHeadDone && method !== "end") return this.#forward(method, args);
-    if (!isWaiting && method === "end") {
-      if (this.#isSettled || !this.#mustWait(true)) return this.#forward(method, args);
-      this.#calls.push({ method, args });
-      return this.#response;
-    }
-    if (isWaiting && method === "writeHead") throw headersSent();
-    this.#calls.push({ method, args });
-    if (this.#waitsFor === "store") return this.#answer(method);
     if (method !== "end") {
-      if (this.#waitsFor === "nothing") this.#waitForTick();
-      return this.#answer(method);
+      if (this.#waitsFor !== "nothing") return this.#wait(method, args);
+      return this.#isHeadDone ? this.#forward(method, args) : this.#begin(method, args);
     }
-    return this.#release();
+    if (this.#isEnded) return false;
+    this.#isEnded = true;
+    if (this.#waitsFor === "nothing" && (this.#isSettled || !this.#mustWait(true))) return this.#forward(method, args);
+    this.#calls.push({ method, args });
+    return this.#waitsFor === "store" ? this.#response : this.#release();
   }
 
-  /** What a method returns whose call waits. */
-  #answer(method: Method): unknown {
-    return method === "write" ? false : this.#response;
-  }
-
-  #waitForTick(): void {
-    this.#waitsFor = "tick";
+  /** The response begins with something else than its end. */
+  #begin(method: Method, args: unknown[]): unknown {
     this.#block();
-    process.nextTick(() => {
-      if (this.#waitsFor === "tick") this.#releaseLater();
-    });
+    this.#waitsFor = "body";
+    return method === "writeHead" ? this.#keep(method, args) : this.#wait(method, args);
+  }
+
+  #wait(method: Method, args: unknown[]): unknown {
+    if (method === "writeHead") throw headersSent();
+    if (this.#waitsFor === "body") {
+      this.#waitsFor = "tick";
+      process.nextTick(() => {
+        if (this.#waitsFor === "tick") this.#releaseLater();
+      });
+    }
+    return this.#keep(method, args);
+  }
+
+  #keep(method: Method, args: unknown[]): unknown {
+    if (!this.#isEnded) this.#calls.push({ method, args });
+    return method === "write" ? false : this.#response;
   }
 
   /** As `#release`, with nobody above to throw to. */
@@ -173,7 +173,9 @@ class ResponseHold {
   /** While calls wait, the response has begun, as far as the application can see. */
   #block(): void {
     const response = this.#response;
-    this.#status ??= [response.statusCode, response.statusMessage];
+    // HTTP/2 has no messages, and warns.
+    const message = Object.hasOwn(response, "statusMessage") ? response.statusMessage : undefined;
+    this.#status ??= [response.statusCode, message];
     // HTTP/2 and imitations have no such property.
     if (response._header === null) response._header = HELD;
   }
@@ -183,7 +185,9 @@ class ResponseHold {
     this.#waitsFor = "nothing";
     if (response._header === HELD) response._header = null;
     if (this.#status === undefined || this.#isHeadDone) return;
-    [response.statusCode, response.statusMessage] = this.#status;
+    const [code, message] = this.#status;
+    response.statusCode = code;
+    if (Object.hasOwn(response, "statusMessage")) response.statusMessage = message as string;
     this.#status = undefined;
   }
 }

@@ -92,20 +92,16 @@ export class Visit implements Maker, CookieSource {
 
   /** Makes `req.session`, and notes how it is. */
   make(): void {
-    const request = this.#request;
-    const stored = this.#stored;
-    makeOrdinary(request, this);
-    if (stored === undefined) {
-      this.settings.store.generate(request);
-      this.#originalId = request.sessionID;
-      this.#originalText = textOf(request.session);
-      return;
+    makeOrdinary(this.#request, this);
+    try {
+      if (this.#stored === undefined) this.#generate();
+      else this.#inflate(this.#stored);
+    } catch (error) {
+      // Half a session would fail again when the error is answered.
+      this.giveUp();
+      makeOrdinary(this.#request, this);
+      throw error;
     }
-    this.#inflate(stored);
-    this.#originalText = stored instanceof StoredText ? stored.data : textOf(request.session);
-    if (this.settings.resave) return;
-    this.#savedId = this.#originalId;
-    this.#savedText = this.#originalText;
   }
 
   /** `session.save()` is called. */
@@ -192,7 +188,22 @@ export class Visit implements Maker, CookieSource {
     setImmediate(this.#next, error);
   }
 
+  #generate(): void {
+    const request = this.#request;
+    this.settings.store.generate(request);
+    this.#originalId = request.sessionID;
+    this.#originalText = textOf(request.session);
+  }
+
   #inflate(stored: SessionData | StoredText): void {
+    this.#restore(stored);
+    this.#originalText = stored instanceof StoredText ? stored.data : textOf(this.#request.session);
+    if (this.settings.resave) return;
+    this.#savedId = this.#originalId;
+    this.#savedText = this.#originalText;
+  }
+
+  #restore(stored: SessionData | StoredText): void {
     if (stored instanceof StoredText) createSessionWithUnseenCookie(this.#request, stored.parsedData(), this);
     else if (this.settings.ownSessions) createSession(this.#request, stored);
     else this.settings.store.createSession(this.#request, stored);
@@ -247,7 +258,7 @@ export class Visit implements Maker, CookieSource {
       cookie.maxAge = cookie.originalMaxAge;
       return touchText(this.settings.store, this.#request.sessionID, cookie, stored);
     }
-    this.#inflate(stored);
+    this.#restore(stored);
     const session = this.#request.session as AnySession;
     this.#touchOnce(session);
     return this.#touchStored(session, done);

@@ -89,11 +89,18 @@ export function recordFromReply(id: SessionId, reply: unknown): SessionRecord | 
 
 /** RESP2 and scripts answer with a list of names and values in turn, RESP3 with a map, ioredis with an object. */
 function fieldsOf(reply: unknown): ReadonlyMap<string, string> {
-  if (reply instanceof Map) return reply;
-  if (!Array.isArray(reply)) return new Map(Object.entries((reply ?? {}) as Record<string, string>));
-  const fields = new Map<string, string>();
-  for (let index = 0; index < reply.length; index += 2) fields.set(reply[index], reply[index + 1]);
+  const fields = new Map<string, string>(entriesOf(reply));
+  // Were this taken for a corrupt record, everybody would be logged out.
+  for (const [name, value] of fields)
+    if (typeof name !== "string" || typeof value !== "string")
+      throw new TypeError("redisStore needs a client that answers with texts; this one is set to answer otherwise");
   return fields;
+}
+
+function entriesOf(reply: unknown): Iterable<[string, string]> {
+  if (reply instanceof Map) return reply;
+  if (!Array.isArray(reply)) return Object.entries((reply ?? {}) as Record<string, string>);
+  return Array.from({ length: reply.length / 2 }, (_, i) => [reply[2 * i], reply[2 * i + 1]]);
 }
 
 function present(text: string | undefined): string {

@@ -6,6 +6,7 @@ import { commandsOf } from "../../../src/stores/redis/commands.ts";
 import { createdIn, NOW, newRecord } from "../../../src/testing/conformance/scene.ts";
 import { describeWithService } from "../../services/services.ts";
 import { drivers } from "./clients.ts";
+import { holdBack } from "./hold-back.ts";
 import { deleteKeys, newPrefix } from "./keys.ts";
 
 describeWithService("redis", async ({ url }) => {
@@ -66,6 +67,19 @@ describeWithService("redis", async ({ url }) => {
       const { id } = await createdIn(store, { expiresAt: NOW });
       expect(await store.removeExpired(NOW, 1)).toBe(1);
       expect(await store.read(id)).toBeUndefined();
+    });
+
+    it("leaves alone what is touched while it is at work", async () => {
+      const { prefix, store } = newStore();
+      const { id } = await createdIn(store, { expiresAt: NOW });
+      const { slow, reached, release } = holdBack(commandsOf(client), prefix, `${prefix}s:${id}`, "EVALSHA");
+      const removing = slow.removeExpired(NOW, 9);
+      await reached;
+      expect(await store.touch(id, NOW, NOW + 1)).toBe(true);
+      release();
+      expect(await removing).toBe(0);
+      expect((await store.read(id))?.expiresAt).toBe(NOW + 1);
+      expect(await store.removeExpired(NOW + 1, 9)).toBe(1);
     });
 
     it("shares the work when several processes do it at once", async () => {

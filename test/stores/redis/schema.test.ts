@@ -1,7 +1,7 @@
 import { hours, minutes } from "coatcheck";
 import { redisStore } from "coatcheck/redis";
 import type { SessionRecord } from "coatcheck/stores";
-import { createClientPool } from "redis";
+import { createClient, createClientPool, RESP_TYPES } from "redis";
 import { afterAll, describe, expect, it, onTestFinished } from "vitest";
 import { commandsOf, type RedisClient } from "../../../src/stores/redis/commands.ts";
 import { createdIn, NOW, newRecord } from "../../../src/testing/conformance/scene.ts";
@@ -271,6 +271,16 @@ describeWithService("redis", async ({ url }) => {
       const records = await Promise.all([1, 2, 3, 4].map(() => createdIn(store, { userId: "ada" })));
       expect(await store.listByUser("ada")).toHaveLength(records.length);
       expect(await store.removeAll()).toBe(records.length);
+    });
+
+    it("that answer with bytes are refused, and not taken for a store full of corrupt records", async () => {
+      const bytes = createClient({ url }).withTypeMapping({ [RESP_TYPES.BLOB_STRING]: Buffer });
+      bytes.on("error", () => {});
+      await bytes.connect();
+      onTestFinished(() => bytes.destroy());
+      const { prefix, store } = newStore();
+      const { id } = await createdIn(store);
+      await expect(redisStore(bytes, { prefix }).read(id)).rejects.toThrow(TypeError);
     });
 
     it("are told from what is none", () => {

@@ -2,12 +2,12 @@ import { minutes } from "coatcheck";
 import { redisStore } from "coatcheck/redis";
 import type { SessionStore } from "coatcheck/stores";
 import { afterAll, describe, expect, it } from "vitest";
-import { commandsOf, type RedisClient } from "../../../src/stores/redis/commands.ts";
+import { commandsOf } from "../../../src/stores/redis/commands.ts";
 import { RedisKeys } from "../../../src/stores/redis/keys.ts";
 import { createdIn, newRecord } from "../../../src/testing/conformance/scene.ts";
-import { deferred } from "../../frameworks/support.ts";
 import { describeWithService } from "../../services/services.ts";
 import { drivers } from "./clients.ts";
+import { holdBack } from "./hold-back.ts";
 import { deleteKeys, newPrefix } from "./keys.ts";
 
 for (const service of ["redis", "redis-cluster"] as const)
@@ -76,7 +76,7 @@ for (const service of ["redis", "redis-cluster"] as const)
         for (const login of ["create", "update"] as const) {
           const anonymous = newRecord();
           if (login === "update") await store.create(anonymous);
-          const { slow, reached, release } = heldBack(keys.session(anonymous.id));
+          const { slow, reached, release } = holdBack(redis, prefix, keys.session(anonymous.id));
           const loggingIn =
             login === "create"
               ? slow.create({ ...anonymous, userId })
@@ -98,7 +98,7 @@ for (const service of ["redis", "redis-cluster"] as const)
         const { id } = await createdIn(store, { userId });
         await store.update(id, 1, { userId: null });
         await age(userId, minutes(60));
-        const { slow, reached, release } = heldBack(keys.user(userId), "EVALSHA");
+        const { slow, reached, release } = holdBack(redis, prefix, keys.user(userId), "EVALSHA");
         expect(await slow.listByUser(userId)).toEqual([]);
         await reached;
         await store.update(id, 2, { userId });
@@ -110,7 +110,7 @@ for (const service of ["redis", "redis-cluster"] as const)
       it("names a session before the record does, so that no crash in between hides a session", async () => {
         const userId = newUser();
         const record = newRecord({ userId });
-        const { slow, reached, release } = heldBack(keys.user(userId));
+        const { slow, reached, release } = holdBack(redis, prefix, keys.user(userId));
         const creating = slow.create(record);
         await reached;
         if (service === "redis-cluster") expect(await store.read(record.id)).toBeUndefined();
@@ -126,25 +126,4 @@ for (const service of ["redis", "redis-cluster"] as const)
         expect(life).toBeGreaterThan(400 * 86_400_000);
       });
     });
-
-    /** A store of another process whose commands about one key are held back. */
-    function heldBack(key: string, command?: string) {
-      const [reached, released] = [deferred(), deferred()];
-      const hold = async (args: readonly string[]) => {
-        if (!args.includes(key) || (command !== undefined && args[0] !== command)) return;
-        reached.resolve();
-        await released.promise;
-      };
-      const held = {
-        options: {},
-        nodes: () => [],
-        async call(name: string, args: string[]) {
-          await hold([name, ...args]);
-          const of = name.startsWith("EVAL") ? args[2] : args[0];
-          return redis.send(of as string, [name, ...args]);
-        },
-      };
-      const slow = redisStore(held as unknown as RedisClient, { prefix });
-      return { slow, reached: reached.promise, release: () => released.resolve() };
-    }
   });
