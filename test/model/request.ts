@@ -297,7 +297,7 @@ export class Request implements Writer {
     }
     this.#tokenChanged = true;
     // The token that the request came with is no longer in force, whatever has become of its session.
-    if (presented !== undefined && presented.id === before.id && !reference.ended.has(presented.id)) {
+    if (presented !== undefined && !this.#unwaited && presented.id === before.id && !reference.ended.has(presented.id)) {
       const hash = await hashSecret(presented.secret);
       if (this.hashes.has(hash) && reference.records.get(presented.id)?.secretHash === hash)
         this.#violated(`the old token is in force after ${how}`);
@@ -389,7 +389,7 @@ export class Request implements Writer {
     else if (this.rotated !== undefined && this.rotated.hash !== hash && !reference.ended.has(this.rotated.id))
       this.#violated("the client is not told the secret in force");
     for (const mark of this.marks)
-      if (mark.appliedIn.size > 0 && !mark.acknowledged && !mark.doubtful && !mark.dropped)
+      if (mark.appliedIn.size > 0 && !mark.acknowledged && !mark.doubtful && !mark.dropped && !mark.mayVanish)
         this.#violated(`${mark.name} was refused, and is stored`);
     if (sent === undefined) return;
     const arrives = await scheduler.gate("response arrives", true);
