@@ -1,32 +1,36 @@
 import { cpus } from "node:os";
 
-/** The results as Markdown: one table for each scenario, the variants as rows. `runs` are `{ round, variant, scenario, cpu, rate }`. */
+/**
+ * The results as Markdown: a table for each scenario, the variants as rows. `runs`: what one round measured of one variant
+ * in one scenario, `{ round, variant, scenario, cpu, rate }`, in microseconds and requests per second.
+ */
 export function report({ runs, variants, scenarios, rounds, count, seconds }) {
   const lines = [
-    `Node ${process.versions.node}, ${cpus().length} × ${cpus()[0]?.model.trim() ?? "unknown CPU"}. ` +
-      `Median of ${rounds} rounds (smallest to largest), ${count} requests each, ${Math.round(seconds)} s in all.`,
+    `Node ${process.versions.node}, ${cpus().length} × ${cpus()[0]?.model.trim() ?? "unknown CPU"}. Median of ${rounds} ` +
+      `rounds (smallest to largest), ${count} requests in each round and row, ${Math.round(seconds)} s in all.`,
   ];
   for (const [scenario, { title }] of Object.entries(scenarios)) {
-    lines.push(
-      "",
-      `**${title}**`,
-      "",
-      "| | CPU per request | against bare Express | requests per second |",
-      "| --- | --- | --- | --- |",
-    );
-    const of = (variant, field) =>
-      runs.filter((run) => run.scenario === scenario && run.variant === variant).map((run) => run[field]);
-    const bare = of("bare", "cpu");
-    for (const [variant, title] of Object.entries(variants)) {
-      const cpu = of(variant, "cpu");
-      // Neighbours in time are compared, so that a machine that gets slower or faster does not count.
-      const ratios = cpu.map((value, round) => value / bare[round]);
+    lines.push("", `**${title}**`, "");
+    lines.push("| | CPU per request | against bare Express | requests per second |", "| --- | --- | --- | --- |");
+    const of = (variant) => runs.filter((run) => run.scenario === scenario && run.variant === variant);
+    const bare = new Map(of("bare").map(({ round, cpu }) => [round, cpu]));
+    for (const [variant, name] of Object.entries(variants)) {
+      const measured = of(variant);
+      // Only the same round is compared, so that a machine that gets slower or faster does not count.
+      const ratios = measured.flatMap(({ round, cpu }) => (bare.has(round) ? [cpu / bare.get(round)] : []));
       const cells = [
-        spread(cpu, 1, " µs"),
-        variant === "bare" ? "1" : spread(ratios, 2),
-        spread(of(variant, "rate"), 0),
+        spread(
+          measured.map(({ cpu }) => cpu),
+          0,
+          " µs",
+        ),
+        variant === "bare" || ratios.length === 0 ? "" : spread(ratios, 2),
+        spread(
+          measured.map(({ rate }) => rate),
+          0,
+        ),
       ];
-      lines.push(`| ${title} | ${cells.join(" | ")} |`);
+      lines.push(`| ${name} | ${cells.join(" | ")} |`);
     }
   }
   return lines.join("\n");

@@ -1,4 +1,4 @@
-// What a session costs, measured against bare Express and express-session. See README.md.
+// What a session costs, measured beside bare Express and express-session. See README.md.
 import { fork } from "node:child_process";
 import { readFileSync, writeFileSync } from "node:fs";
 import { fileURLToPath } from "node:url";
@@ -15,13 +15,18 @@ const { values: options } = parseArgs({
     scenarios: { type: "string" },
   },
 });
-const rounds = Number(options.rounds ?? (options.quick ? 3 : 9));
-const count = Number(options.requests ?? (options.quick ? 1500 : 10_000));
+const rounds = Number(options.rounds ?? (options.quick ? 2 : 7));
+const count = Number(options.requests ?? (options.quick ? 600 : 3200));
+/** Requests of one variant before the next one has its turn. Short, so that all see the same machine. */
+const TURN = options.quick ? 150 : 400;
+const WARM_UP = options.quick ? 800 : 3000;
 const SESSIONS = 500;
+/** Whatever happens, it ends. */
+const LIMIT = 15 * 60_000;
 
 const variants = only(options.variants, {
   bare: "bare Express",
-  again: "bare Express again (the noise)",
+  again: "bare Express again: the noise",
   memory: "coatcheck, memory",
   sqlite: "coatcheck, SQLite",
   "express-session": "express-session, MemoryStore",
@@ -32,43 +37,54 @@ const scenarios = only(options.scenarios, {
   anonymous: { title: "GET of a visitor without a cookie", method: "GET", path: "/cart", cookie: false },
 });
 
+setTimeout(() => {
+  process.stderr.write(`not done after ${LIMIT / 60_000} minutes\n`);
+  process.exit(1);
+}, LIMIT).unref();
+
 const began = performance.now();
 const runs = [];
 for (let round = 0; round < rounds; round++) {
-  const order = Object.keys(variants);
-  if (round % 2 === 1) order.reverse();
-  for (const variant of order) runs.push(...(await measure(variant)));
+  runs.push(...(await measure(round)));
   process.stderr.write(`round ${round + 1} of ${rounds}\n`);
 }
 const seconds = (performance.now() - began) / 1000;
 const results = report({ runs, variants, scenarios, rounds, count, seconds });
 console.log(results);
-// A part or a short run is no result to keep.
+// A short run, or a part of one, is no result to keep.
 if (process.argv.length === 2) keep(results);
 
-/** All scenarios of one variant, in a fresh process. */
-async function measure(variant) {
-  const server = await start(variant === "again" ? "bare" : variant);
+/** All variants in fresh processes, of which one works and the others wait. */
+async function measure(round) {
+  const servers = [];
   try {
-    const { port, cookies } = await server.answer;
+    for (const variant of reversedIn(round, Object.keys(variants))) servers.push(await start(variant));
     const measured = [];
-    for (const [scenario, { method, path, cookie }] of Object.entries(scenarios)) {
-      const requests = (cookie ? cookies : [undefined]).map((value) => message(method, path, port, value));
-      await load({ port, requests, count: Math.ceil(count / 2) });
-      const before = await server.ask("cpu");
-      const taken = await load({ port, requests, count });
-      const after = await server.ask("cpu");
-      const cpu = (after.user + after.system - before.user - before.system) / count;
-      measured.push({ variant, scenario, cpu, rate: count / taken });
+    for (const [scenario, request] of Object.entries(scenarios)) {
+      const sums = servers.map((server) => ({ ...server.requests(request), cpu: 0, seconds: 0 }));
+      for (const { port, requests } of sums) await load({ port, requests, count: WARM_UP });
+      for (let done = 0, turn = 0; done < count; done += TURN, turn++)
+        for (const sum of reversedIn(turn, sums)) await take(sum, Math.min(TURN, count - done));
+      for (const { variant, cpu, seconds } of sums)
+        measured.push({ round, variant, scenario, cpu: cpu / count, rate: count / seconds });
     }
     return measured;
   } finally {
-    await server.stop();
+    await Promise.all(servers.map((server) => server.stop()));
   }
 }
 
+/** One turn of one variant. */
+async function take(sum, count) {
+  const before = await sum.cpuUsage();
+  sum.seconds += await load({ port: sum.port, requests: sum.requests, count });
+  const after = await sum.cpuUsage();
+  sum.cpu += after.user + after.system - before.user - before.system;
+}
+
 async function start(variant) {
-  const child = fork(fileURLToPath(new URL("server.mjs", import.meta.url)), [variant, String(SESSIONS)], {
+  const program = fileURLToPath(new URL("server.mjs", import.meta.url));
+  const child = fork(program, [variant === "again" ? "bare" : variant, `${SESSIONS}`], {
     env: { ...process.env, NODE_ENV: "production" },
     stdio: ["ignore", "ignore", "pipe", "ipc"],
   });
@@ -76,18 +92,26 @@ async function start(variant) {
   child.stderr.on("data", (chunk) => {
     complaints += chunk;
   });
+  let fail;
   const ended = new Promise((resolve) => child.once("close", resolve));
+  ended.then((code) => fail?.(new Error(`the server of ${variant} ended with ${code}\n${complaints}`)));
   const answer = () =>
     new Promise((resolve, reject) => {
+      fail = reject;
       child.once("message", resolve);
-      ended.then((code) => reject(new Error(`the ${variant} server ended with ${code}\n${complaints}`)));
     });
+  const cpuUsage = () => {
+    child.send("cpu");
+    return answer();
+  };
+  const { port, cookies } = await answer();
   return {
-    answer: answer(),
-    ask(question) {
-      child.send(question);
-      return answer();
-    },
+    requests: ({ method, path, cookie }) => ({
+      variant,
+      port,
+      cpuUsage,
+      requests: (cookie ? cookies : [undefined]).map((value) => message(method, path, port, value)),
+    }),
     async stop() {
       if (child.connected) child.send("stop");
       const clock = setTimeout(() => child.kill("SIGKILL"), 10_000);
@@ -116,6 +140,10 @@ function message(method, path, port, cookie) {
   return Buffer.from(`${lines.join("\r\n")}\r\n\r\n`, "latin1");
 }
 
+function reversedIn(turn, list) {
+  return turn % 2 === 1 ? list.toReversed() : list;
+}
+
 function only(names, all) {
   if (names === undefined) return all;
   return Object.fromEntries(
@@ -129,6 +157,8 @@ function only(names, all) {
 function keep(results) {
   const file = new URL("README.md", import.meta.url);
   const text = readFileSync(file, "utf8");
-  const kept = text.replace(/(<!-- results -->\n)[\s\S]*(<!-- end of results -->)/, `$1\n${results}\n\n$2`);
-  writeFileSync(file, kept);
+  const [head, rest] = text.split("<!-- results -->\n");
+  const [, tail] = (rest ?? "").split("<!-- end of results -->");
+  if (tail === undefined) throw new Error("README.md has no place for results");
+  writeFileSync(file, `${head}<!-- results -->\n\n${results}\n\n<!-- end of results -->${tail}`);
 }

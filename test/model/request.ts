@@ -297,7 +297,12 @@ export class Request implements Writer {
     }
     this.#tokenChanged = true;
     // The token that the request came with is no longer in force, whatever has become of its session.
-    if (presented !== undefined && !this.#unwaited && presented.id === before.id && !reference.ended.has(presented.id)) {
+    if (
+      presented !== undefined &&
+      !this.#unwaited &&
+      presented.id === before.id &&
+      !reference.ended.has(presented.id)
+    ) {
       const hash = await hashSecret(presented.secret);
       if (this.hashes.has(hash) && reference.records.get(presented.id)?.secretHash === hash)
         this.#violated(`the old token is in force after ${how}`);

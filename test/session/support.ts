@@ -11,6 +11,7 @@ import {
 } from "coatcheck";
 import { memoryStore } from "coatcheck/memory";
 import { TestClock, UnreliableStore } from "coatcheck/testing";
+import fc from "fast-check";
 import type { SessionsSettings } from "../../src/session/sessions.ts";
 import { parseToken, type SessionId } from "../../src/session/token.ts";
 import type { SessionRecord, SessionStore } from "../../src/stores/store.ts";
@@ -188,6 +189,10 @@ export async function outcomes<T>(promises: Iterable<Promise<T>>): Promise<{ val
     errors: settled.flatMap((outcome) => (outcome.status === "rejected" ? [outcome.reason] : [])),
   };
 }
+
+/** Texts of any UTF-16, lone surrogates and NUL included. */
+export const anyText = (maxLength = 30): fc.Arbitrary<string> =>
+  fc.string({ unit: fc.nat({ max: 0xffff }).map((unit) => String.fromCharCode(unit)), maxLength });
 
 export const times = <T>(count: number, make: (index: number) => T): T[] =>
   Array.from({ length: count }, (_, index) => make(index));

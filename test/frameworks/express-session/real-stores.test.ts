@@ -47,6 +47,7 @@ const app: Handler = (request, response, next) => {
       return request.session.reload(done);
     case "/short":
       request.session.cookie.maxAge = 60_000;
+      request.session.short = true;
       return done();
     default:
       request.session.n = (request.session.n ?? 0) + 1;
