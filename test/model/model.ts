@@ -152,7 +152,7 @@ export function modelTest({ name, createStore, runs }: ModelTestOptions): void {
           // A slow machine does fewer runs, and a failure is made smaller no longer than this.
           interruptAfterTimeLimit: 60_000,
           // To see a failure again, at once or made as small as it gets: seed and path are in its message.
-          ...(given.MODEL_SEED === undefined ? undefined : { seed: Number(given.MODEL_SEED) }),
+          seed: Number(given.MODEL_SEED ?? 1),
           ...(given.MODEL_PATH === undefined ? undefined : { path: given.MODEL_PATH }),
         },
       );
