@@ -13,7 +13,7 @@ import { dataToText, metaToText, toPlainText } from "./record-texts.ts";
 import type { LeaseRequest, SessionPatch, SessionRecord, SessionStore } from "./store.ts";
 import { recordOfRow, type TableRow, understoodRecords } from "./table-row.ts";
 
-export type { PostgresQueryable, PostgresResult } from "./postgres/connection.ts";
+export type { PostgresQueryable, PostgresResult, PostgresStatement } from "./postgres/connection.ts";
 
 export interface PostgresStoreOptions {
   /** Name of the table: letters, digits and `_`, at most 50. Default `coatcheck_sessions`. */
@@ -58,8 +58,8 @@ const PAGE = 200;
 const ATTEMPTS = 5;
 
 // As texts, whatever parsers of its own the application has given to the driver.
-const COLUMNS =
-  "id, secret_hash, version, created_at, seen_at, expires_at, user_id, meta::text, texts::text, lease_holder, lease_until";
+const COLUMNS = `id, secret_hash, version::text, created_at::text, seen_at::text, expires_at::text, user_id,
+  meta::text, texts::text, lease_holder, lease_until::text`;
 
 class Store implements PostgresStore {
   readonly #connection: PostgresConnection;
@@ -118,7 +118,7 @@ class Store implements PostgresStore {
     const { table } = this.#names;
     const text = `
       WITH updated AS (UPDATE ${table} SET ${changes.join(", ")} WHERE id = $1 AND version = $2 RETURNING id)
-      SELECT (SELECT count(*) FROM updated) AS updated, (SELECT version FROM ${table} WHERE id = $1) AS found`;
+      SELECT (SELECT count(*)::text FROM updated) AS updated, (SELECT version::text FROM ${table} WHERE id = $1) AS found`;
     for (let attempt = 1; attempt <= ATTEMPTS; attempt++) {
       const [row] = (await this.#query(text, values)).rows;
       if (Number(row?.updated) === 1) return "updated";

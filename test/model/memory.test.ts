@@ -3,7 +3,7 @@ import { modelTest } from "./model.ts";
 
 modelTest({
   name: "memory",
-  runs: 250,
+  runs: 150,
   createStore() {
     const store = memoryStore();
     return { handles: [store, store], reopen: async () => ({ store, close: async () => {} }), close: async () => {} };

@@ -6,7 +6,7 @@ import { modelTest } from "./model.ts";
 
 modelTest({
   name: "SQLite",
-  runs: 40,
+  runs: 60,
   async createStore() {
     const directory = await mkdtemp(join(tmpdir(), "coatcheck-model-"));
     const path = join(directory, "sessions.db");

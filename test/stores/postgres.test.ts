@@ -1,6 +1,6 @@
 import { randomBytes } from "node:crypto";
 import { createSessions, headerTransport, type Sessions, seconds } from "coatcheck";
-import { type PostgresStoreOptions, postgresStore } from "coatcheck/postgres";
+import { type PostgresStatement, type PostgresStoreOptions, postgresStore } from "coatcheck/postgres";
 import { openStore } from "coatcheck/stores";
 import { type StoreConformanceOptions, storeConformance } from "coatcheck/testing";
 import fc from "fast-check";
@@ -123,18 +123,24 @@ describeWithService("postgres", ({ url }) => {
       await store.close?.();
     });
 
-    it("a pool whose own parsers read bigint and jsonb in another way", async () => {
-      const types = {
-        getTypeParser: (oid: number) => (text: string) => (oid === 20 ? BigInt(text) : oid === 3802 ? [text] : text),
-      } as unknown as pg.CustomTypesConfig;
-      const strange = new pg.Pool({ connectionString: url, max: 1, types });
+    it.each<[string, pg.PoolConfig]>([
+      [
+        "parsers of its own",
+        { types: { getTypeParser: () => () => ({ strange: true }) } as unknown as pg.CustomTypesConfig },
+      ],
+      ["binary answers", { binary: true } as pg.PoolConfig],
+    ])("a pool with %s", async (_, settings) => {
+      const strange = new pg.Pool({ connectionString: url, max: 1, ...settings });
       onTestFinished(() => strange.end());
       const store = postgresStore(strange, newTable());
-      const record = newRecord({ data: new Map([["a", "1"]]) });
+      const record = newRecord({ userId: "ada", data: new Map([["a", "1"]]) });
       await store.create(record);
       expect(await store.update(record.id, 2, {})).toBe("stale");
       expect(await store.update(record.id, 1, {})).toBe("updated");
-      expect(await store.read(record.id)).toEqual({ ...record, version: 2 });
+      const lease = { holder: "me", until: 2 };
+      expect(await store.read(record.id, { ...lease, now: 1 })).toEqual({ ...record, version: 2, lease });
+      expect(await store.listByUser("ada")).toHaveLength(1);
+      expect(await store.removeByUser("ada")).toBe(1);
     });
 
     it("a pooler that gives every statement to another connection", async () => {
@@ -143,7 +149,7 @@ describeWithService("postgres", ({ url }) => {
       onTestFinished(async () => void (await Promise.all(clients.map((client) => client.end()))));
       let turn = 0;
       const pooler = {
-        query: (query: { text: string; values?: unknown[] }) => (clients[turn++ % 2] as pg.Client).query(query),
+        query: (query: PostgresStatement) => (clients[turn++ % 2] as pg.Client).query(query),
       };
       const store = postgresStore(pooler, newTable());
       const record = newRecord();
@@ -317,5 +323,5 @@ describeWithService("postgres", ({ url }) => {
       }),
       { numRuns: 60 },
     );
-  });
+  }, 60_000);
 });

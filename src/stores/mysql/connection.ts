@@ -17,6 +17,7 @@ export interface MysqlStatement {
   sql: string;
   rowsAsArray: boolean;
   nestTables: boolean;
+  typeCast: (field: unknown, next: () => unknown) => unknown;
 }
 
 /** A pool that the store has opened itself. */
@@ -28,6 +29,9 @@ export type MysqlRow = Record<string, unknown>;
 
 /** ER_LOCK_WAIT_TIMEOUT, ER_LOCK_DEADLOCK, ER_CHECKREAD: the statement was undone, and may be sent again. */
 const PASSING = new Set([1205, 1213, 1020]);
+
+/** Rows as the driver gives them by default; were they read otherwise, sound records would look corrupt. */
+const PLAIN = { rowsAsArray: false, nestTables: false, typeCast: (_: unknown, next: () => unknown) => next() };
 
 /** Sends single prepared statements over whatever the user gave; each is a transaction of its own. */
 export class MysqlConnection {
@@ -70,7 +74,7 @@ export class MysqlConnection {
     const target = typeof this.#source === "string" ? await this.#pool(this.#source) : this.#source;
     const [result] = await retryPassing(
       (error) => PASSING.has(errnoOf(error)),
-      () => target.execute({ sql, rowsAsArray: false, nestTables: false }, values),
+      () => target.execute({ sql, ...PLAIN }, values),
     );
     return result;
   }

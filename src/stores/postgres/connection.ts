@@ -6,9 +6,16 @@ export interface PostgresResult {
   readonly rowCount: number | null;
 }
 
+export interface PostgresStatement {
+  text: string;
+  values?: unknown[];
+  /** Instead of the parsers of the pool or client. */
+  types: { getTypeParser(): (value: string | Buffer) => unknown };
+}
+
 /** A `Pool` or a connected `Client` of `pg` 8, or what behaves like one. */
 export interface PostgresQueryable {
-  query(query: { text: string; values?: unknown[] }): Promise<PostgresResult>;
+  query(query: PostgresStatement): Promise<PostgresResult>;
 }
 
 /** A pool that the store has opened itself. */
@@ -18,6 +25,9 @@ interface OwnPool extends PostgresQueryable {
 
 /** A deadlock, or a conflict of serializable transactions: nothing was done, and the statement may be sent again. */
 const PASSING = new Set(["40001", "40P01"]);
+
+/** Every column that the store reads is text; were it parsed otherwise, sound records would look corrupt. */
+const types = { getTypeParser: () => String };
 
 /** Sends single statements over whatever the user gave: nothing depends on which session of the server runs them. */
 export class PostgresConnection {
@@ -41,7 +51,7 @@ export class PostgresConnection {
     const target = typeof this.#source === "string" ? await this.#pool(this.#source) : this.#source;
     return retryPassing(
       (error) => PASSING.has(codeOf(error)),
-      () => target.query(values === undefined ? { text } : { text, values }),
+      () => target.query(values === undefined ? { text, types } : { text, values, types }),
     );
   }
 

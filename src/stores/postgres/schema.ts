@@ -39,7 +39,7 @@ export async function migratePostgres(connection: PostgresConnection, names: Pos
 
 async function foundVersion(connection: PostgresConnection, names: PostgresNames): Promise<number | undefined> {
   try {
-    const { rows } = await connection.query(`SELECT version FROM ${names.version}`);
+    const { rows } = await connection.query(`SELECT version::text FROM ${names.version}`);
     return rows[0] === undefined ? undefined : Number(rows[0].version);
   } catch (error) {
     if (codeOf(error) !== UNDEFINED_TABLE) throw error;

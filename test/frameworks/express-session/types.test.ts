@@ -158,7 +158,7 @@ it.runIf(native.includes("CoatcheckSessions"))("an application may use coatcheck
       await request.session.regenerate();
       response.end(request.session.cookie.path);
     });
-    app.use("/new", sessionMiddleware(createSessions({ store: memoryStore() })), async (request, response) => {
+    app.use("/new", sessionMiddleware(createSessions({ store: memoryStore(), initial: { cart: [] } })), async (request, response) => {
       request.session.data.cart.push("lamp");
       await request.session.login("bob");
       await request.session.destroy();
