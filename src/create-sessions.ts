@@ -1,6 +1,7 @@
 import { CrossSiteCheck, type CsrfOptions } from "./csrf/fetch-metadata.ts";
+import type { InitialData, SessionsSettings } from "./session/options.ts";
 import type { SessionDataShape } from "./session/session.ts";
-import { type InitialData, Sessions, type SessionsSettings } from "./session/sessions.ts";
+import { Sessions } from "./session/sessions.ts";
 import type { Transport } from "./session/transport.ts";
 import { type CookieOptions, cookieTransport } from "./transports/cookie.ts";
 

@@ -21,10 +21,12 @@ export * from "./session/errors.ts";
 export type { SessionEvent, SessionEventDetails, SessionEventListener, SessionEventType } from "./session/events.ts";
 export type { Exchange } from "./session/exchange.ts";
 export type { Lifetime, LifetimeOptions, LifetimePreset } from "./session/lifetime.ts";
+export type { LoginOptions } from "./session/login.ts";
+export type { RouteOptions } from "./session/options.ts";
 export type { DeviceFacts, Flash } from "./session/record.ts";
 export type { Migration, SchemaOptions, StandardSchema } from "./session/schema.ts";
-export type { LoginOptions, Session, SessionDataShape } from "./session/session.ts";
-export type { RouteOptions, Sessions } from "./session/sessions.ts";
+export type { Session, SessionDataShape } from "./session/session.ts";
+export type { Sessions } from "./session/sessions.ts";
 export type { SecretHash, SessionId, SessionSecret } from "./session/token.ts";
 export type { RequestFacts, ResponseChanges, Transport } from "./session/transport.ts";
 export type {

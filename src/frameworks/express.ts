@@ -5,8 +5,9 @@
  */
 import type { IncomingMessage, ServerResponse } from "node:http";
 import { CsrfTokenError } from "../session/errors.ts";
+import type { RouteOptions } from "../session/options.ts";
 import type { Session, SessionDataShape } from "../session/session.ts";
-import type { RouteOptions, Sessions } from "../session/sessions.ts";
+import type { Sessions } from "../session/sessions.ts";
 import type { RequestFacts } from "../session/transport.ts";
 import { isFault } from "./error-answer.ts";
 import { answerError, onClose } from "./node.ts";

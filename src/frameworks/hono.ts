@@ -6,8 +6,9 @@
 import type { Context, MiddlewareHandler } from "hono";
 import { isSafeMethod } from "../csrf/fetch-metadata.ts";
 import { CoatcheckError } from "../session/errors.ts";
+import type { RouteOptions } from "../session/options.ts";
 import type { Session, SessionDataShape } from "../session/session.ts";
-import type { RouteOptions, Sessions } from "../session/sessions.ts";
+import type { Sessions } from "../session/sessions.ts";
 import type { RequestFacts } from "../session/transport.ts";
 import { isFault } from "./error-answer.ts";
 import { answerOf, endTurnAtAbort, withChanges } from "./fetch-response.ts";

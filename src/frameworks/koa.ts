@@ -4,8 +4,9 @@
  * @module
  */
 import type { Context, DefaultState, Middleware } from "koa";
+import type { RouteOptions } from "../session/options.ts";
 import type { Session, SessionDataShape } from "../session/session.ts";
-import type { RouteOptions, Sessions } from "../session/sessions.ts";
+import type { Sessions } from "../session/sessions.ts";
 import type { RequestFacts } from "../session/transport.ts";
 import { errorAnswer, isFault } from "./error-answer.ts";
 import { answerError, onClose } from "./node.ts";

@@ -5,8 +5,9 @@
  */
 import type { IncomingMessage, ServerResponse } from "node:http";
 import type { Http2ServerRequest, Http2ServerResponse } from "node:http2";
+import type { RouteOptions } from "../session/options.ts";
 import type { Session, SessionDataShape } from "../session/session.ts";
-import type { RouteOptions, Sessions } from "../session/sessions.ts";
+import type { Sessions } from "../session/sessions.ts";
 import { errorAnswer, logFault } from "./error-answer.ts";
 import { nodeRequest, type TrustProxy, trustedProxies } from "./node-request.ts";
 import { cutOff, gateResponse, type ResponseGate } from "./response-gate.ts";

@@ -3,7 +3,7 @@ import type { Clock } from "./clock.ts";
 import { type DataFormat, parseValue } from "./data.ts";
 import type { SessionEvents } from "./events.ts";
 import type { LifetimePolicy } from "./lifetime.ts";
-import type { DeviceFacts, SessionPatch, SessionRecord } from "./record.ts";
+import type { SessionPatch, SessionRecord } from "./record.ts";
 import { patchData } from "./record.ts";
 import type { DataSchema } from "./schema.ts";
 import type { UserSessions } from "./user-sessions.ts";
@@ -19,13 +19,6 @@ export interface SessionCore {
   /** Whether data of an anonymous session stays at login: all of it, none, or these keys. */
   readonly keepAtLogin: boolean | readonly string[];
   readonly users: UserSessions;
-}
-
-/** The side of a request that a session needs to know. */
-export interface Connection {
-  readonly device: DeviceFacts;
-  /** @throws InsecureTransportError when a token must not be sent over this connection */
-  assertSecure(): void;
 }
 
 /** Texts of a record's data in the present shape: migrated and checked where a schema asks for it. */

@@ -1,4 +1,5 @@
-import type { LoginOptions, SessionDataShape } from "../session/session.ts";
+import type { LoginOptions } from "../session/login.ts";
+import type { SessionDataShape } from "../session/session.ts";
 import type { Sessions } from "../session/sessions.ts";
 import type { SessionId } from "../session/token.ts";
 import type { RequestFacts } from "../session/transport.ts";

@@ -63,6 +63,20 @@ describe("RN-01: the secret changes and the old token dies", () => {
     expect((await stored(id))?.secretHash).toBe(hash);
   });
 
+  it("at a login while the session idles out: a touch that is still on its way does not revive it", async () => {
+    const { browser, clock, id, isAlive, store, stored } = await visitor();
+    const old = browser.token;
+    const slow = await browser.open();
+    await clock.advance(minutes(30));
+    await slow.session.login("alice");
+    expect(slow.session.data.cart).toEqual(["a"]);
+    slow.answer();
+    expect(await store.touch(id, clock.now() - 1, clock.now() + minutes(30))).toBe(false);
+    expect(await stored(id)).toBeUndefined();
+    expect(await isAlive(old)).toBe(false);
+    expect(await isAlive()).toBe(true);
+  });
+
   it("at a login without a session yet, under an id that no cookie named", async () => {
     const { client } = setUp();
     const browser = client();

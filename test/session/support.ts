@@ -12,7 +12,7 @@ import {
 import { memoryStore } from "coatcheck/memory";
 import { TestClock, UnreliableStore } from "coatcheck/testing";
 import fc from "fast-check";
-import type { SessionsSettings } from "../../src/session/sessions.ts";
+import type { SessionsSettings } from "../../src/session/options.ts";
 import { parseToken, type SessionId } from "../../src/session/token.ts";
 import type { SessionRecord, SessionStore } from "../../src/stores/store.ts";
 
