@@ -8,10 +8,9 @@ import { CsrfTokenError } from "../session/errors.ts";
 import type { RouteOptions } from "../session/options.ts";
 import type { Session, SessionDataShape } from "../session/session.ts";
 import type { Sessions } from "../session/sessions.ts";
-import type { RequestFacts } from "../session/transport.ts";
 import { isFault } from "./error-answer.ts";
 import { answerError, onClose } from "./node.ts";
-import { nodeRequest } from "./node-request.ts";
+import { NodeRequest } from "./node-request.ts";
 import { gateResponse } from "./response-gate.ts";
 
 declare global {
@@ -59,8 +58,10 @@ export function sessionMiddleware<Data extends object = SessionDataShape>(
     const own = request as WithSessions;
     // Mounted before with options of its own: the first one counts.
     if (own[opened]?.has(sessions)) return next();
+    withoutShape(request, "method");
+    withoutShape(response, "req");
     const atClose = onClose(response);
-    sessions.open(expressRequest(request), options).then(
+    sessions.open(new ExpressRequestFacts(request, trustsNobody), options).then(
       (exchange) => {
         own[opened] = (own[opened] ?? new Map()).set(sessions, exchange.session as never);
         own.session = exchange.session;
@@ -71,6 +72,17 @@ export function sessionMiddleware<Data extends object = SessionDataShape>(
       (error: unknown) => onError(error, request, response, next),
     );
   };
+}
+
+/**
+ * Express gives every request and response another prototype, after which V8 makes a hidden class of its own for each
+ * property that is added to one: slow by itself, and for all code that meets the object later. Deleting a property turns
+ * the object into a hash table instead, once. See bench/README.md.
+ */
+function withoutShape<T extends object>(object: T, key: keyof T): void {
+  const value = object[key];
+  delete object[key];
+  object[key] = value;
 }
 
 /**
@@ -112,23 +124,24 @@ function answerOrPassOn(error: unknown, request: IncomingMessage, response: Serv
   else answerError(error, request, response);
 }
 
-function expressRequest(request: ExpressRequest): RequestFacts {
-  const facts = nodeRequest(request, () => false);
-  return {
-    method: facts.method,
-    header: facts.header,
-    // Express has judged the proxies.
-    get secure() {
-      return request.secure ?? facts.secure;
-    },
-    get host() {
-      return forwardedHost(request) ?? facts.host;
-    },
-    get ip() {
-      return request.ip ?? facts.ip;
-    },
-  };
+/** Express has judged the proxies. */
+class ExpressRequestFacts extends NodeRequest {
+  declare protected readonly request: ExpressRequest;
+
+  override get secure(): boolean {
+    return this.request.secure ?? super.secure;
+  }
+
+  override get host(): string {
+    return forwardedHost(this.request) ?? super.host;
+  }
+
+  override get ip(): string | undefined {
+    return this.request.ip ?? super.ip;
+  }
 }
+
+const trustsNobody = (): boolean => false;
 
 /** What Express 5 calls `host`. The `host` of Express 4 lacks the port. */
 function forwardedHost({ app, headers, socket }: ExpressRequest): string | undefined {

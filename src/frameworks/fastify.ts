@@ -10,7 +10,7 @@ import type { Sessions } from "../session/sessions.ts";
 import type { RequestFacts } from "../session/transport.ts";
 import { errorAnswer, isFault } from "./error-answer.ts";
 import { answerError, onClose } from "./node.ts";
-import { nodeRequest } from "./node-request.ts";
+import { headerOf } from "./node-request.ts";
 import { gateResponse, isOfTheContent, type ResponseGate } from "./response-gate.ts";
 
 declare module "fastify" {
@@ -121,7 +121,7 @@ function answerOrPassOn(error: unknown, _request: FastifyRequest, reply: Fastify
 function fastifyRequest(request: FastifyRequest): RequestFacts {
   return {
     method: request.method,
-    header: nodeRequest(request.raw, () => false).header,
+    header: (name) => headerOf(request.raw, name),
     // Fastify has judged the proxies.
     get secure() {
       return request.protocol.toLowerCase() === "https";

@@ -10,7 +10,7 @@ import type { Sessions } from "../session/sessions.ts";
 import type { RequestFacts } from "../session/transport.ts";
 import { errorAnswer, isFault } from "./error-answer.ts";
 import { answerError, onClose } from "./node.ts";
-import { nodeRequest } from "./node-request.ts";
+import { headerOf } from "./node-request.ts";
 import { forgetContent, gateResponse } from "./response-gate.ts";
 
 export interface KoaOptions extends RouteOptions {
@@ -99,7 +99,7 @@ function answerOrThrow(error: unknown, ctx: Context): void {
 function koaRequest(ctx: Context): RequestFacts {
   return {
     method: ctx.method,
-    header: nodeRequest(ctx.req, () => false).header,
+    header: (name) => headerOf(ctx.req, name),
     // Koa has judged the proxies.
     get secure() {
       return ctx.secure;

@@ -33,34 +33,44 @@ export function trustedProxies(trust: TrustProxy = []): (address: string | undef
 }
 
 /** The facts of a Node request, HTTP/1 or HTTP/2. */
-export function nodeRequest(
-  request: IncomingMessage,
-  isTrusted: (address: string | undefined) => boolean,
-): RequestFacts {
-  const { headers, socket } = request;
-  const peer = socket.remoteAddress;
-  const forwarded = (name: string): string | undefined => {
-    const value = isTrusted(peer) ? headers[name] : undefined;
-    return typeof value === "string" ? value : undefined;
-  };
-  const encrypted = (socket as Partial<TLSSocket>).encrypted === true;
-  return {
-    method: request.method ?? "GET",
-    header: (name) => joined(name === "authorization" ? authorizations(request) : headers[name]),
+export class NodeRequest implements RequestFacts {
+  protected readonly request: IncomingMessage;
+  readonly #isTrusted: (address: string | undefined) => boolean;
+
+  constructor(request: IncomingMessage, isTrusted: (address: string | undefined) => boolean) {
+    this.request = request;
+    this.#isTrusted = isTrusted;
+  }
+
+  get method(): string {
+    return this.request.method ?? "GET";
+  }
+
+  header(name: string): string | undefined {
+    return headerOf(this.request, name);
+  }
+
+  get secure(): boolean {
+    const proto = this.#forwarded("x-forwarded-proto");
+    if (proto === undefined) return (this.request.socket as Partial<TLSSocket>).encrypted === true;
     // The nearest proxy writes last.
-    get secure() {
-      const proto = forwarded("x-forwarded-proto");
-      return proto === undefined ? encrypted : proto.split(",").at(-1)?.trim().toLowerCase() === "https";
-    },
-    get host() {
-      return (
-        forwarded("x-forwarded-host")?.split(",").at(-1)?.trim() ?? joined(headers[":authority"]) ?? headers.host ?? ""
-      );
-    },
-    get ip() {
-      return clientAddress(peer, forwarded("x-forwarded-for"), isTrusted);
-    },
-  };
+    return proto.split(",").at(-1)?.trim().toLowerCase() === "https";
+  }
+
+  get host(): string {
+    const { headers } = this.request;
+    const forwarded = this.#forwarded("x-forwarded-host")?.split(",").at(-1)?.trim();
+    return forwarded ?? joined(headers[":authority"]) ?? headers.host ?? "";
+  }
+
+  get ip(): string | undefined {
+    return clientAddress(this.request.socket.remoteAddress, this.#forwarded("x-forwarded-for"), this.#isTrusted);
+  }
+
+  #forwarded(name: string): string | undefined {
+    const value = this.request.headers[name];
+    return typeof value === "string" && this.#isTrusted(this.request.socket.remoteAddress) ? value : undefined;
+  }
 }
 
 /** The last address in the chain that is not a trusted proxy's. */
@@ -73,6 +83,11 @@ function clientAddress(
   let address = peer;
   while (hops.length > 0 && isTrusted(address)) address = hops.pop();
   return address;
+}
+
+/** A header of a Node request, as `RequestFacts` want it. */
+export function headerOf(request: IncomingMessage, name: string): string | undefined {
+  return joined(name === "authorization" ? authorizations(request) : request.headers[name]);
 }
 
 function joined(value: string | string[] | undefined): string | undefined {

@@ -9,7 +9,7 @@ import type { RouteOptions } from "../session/options.ts";
 import type { Session, SessionDataShape } from "../session/session.ts";
 import type { Sessions } from "../session/sessions.ts";
 import { errorAnswer, logFault } from "./error-answer.ts";
-import { nodeRequest, type TrustProxy, trustedProxies } from "./node-request.ts";
+import { NodeRequest, type TrustProxy, trustedProxies } from "./node-request.ts";
 import { cutOff, gateResponse, type ResponseGate } from "./response-gate.ts";
 
 export type { TrustProxy } from "./node-request.ts";
@@ -41,7 +41,7 @@ export function withSession<Data extends object = SessionDataShape>(
     let gate: ResponseGate | undefined;
     const atClose = onClose(response);
     try {
-      const exchange = await sessions.open(nodeRequest(request, isTrusted), options);
+      const exchange = await sessions.open(new NodeRequest(request, isTrusted), options);
       atClose(() => exchange.end());
       gate = gateResponse(response, exchange as never, (error) => onError(error, request, response));
       await handler(request, response, exchange.session);
@@ -62,7 +62,7 @@ export function openUpgrade<Data extends object = SessionDataShape>(
   request: IncomingMessage,
   options: Pick<NodeOptions, "trustProxy"> = {},
 ): Promise<Session<Data>> {
-  return sessions.openUpgrade(nodeRequest(request, trustedProxies(options.trustProxy)));
+  return sessions.openUpgrade(new NodeRequest(request, trustedProxies(options.trustProxy)));
 }
 
 /** Answers an error; a response that has begun is cut off. */

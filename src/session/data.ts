@@ -44,7 +44,7 @@ const NO_TEXTS: Texts = new Map();
  */
 export class SessionData {
   /** What the handler sees. */
-  readonly view: Record<string, unknown> = Object.create(null) as Record<string, unknown>;
+  readonly view: View = Object.create(null) as View;
   readonly #format: DataFormat;
   /** Keys whose text nobody has parsed. They may have been assigned or deleted, but blindly. */
   readonly #unread = new Set<string>();
@@ -58,7 +58,8 @@ export class SessionData {
 
   constructor(format: DataFormat, texts: Texts) {
     this.#format = format;
-    this.adopt(texts);
+    Object.defineProperty(this.view, OWNER, { value: this });
+    for (const [key, text] of this.#effective(texts)) this.#defineUnread(key, text);
   }
 
   /** Takes over texts that another request has stored, for the keys that this one has not looked at. */
@@ -203,8 +204,8 @@ export class SessionData {
 
   #untouched(): boolean {
     if (this.#unread.size !== this.#base.size) return false;
-    const keys = Reflect.ownKeys(this.view);
-    return keys.length === this.#unread.size && keys.every((key) => typeof key === "string" && this.#isUnread(key));
+    const keys = this.#keys();
+    return keys.length === this.#unread.size && keys.every((key) => this.#isUnread(key));
   }
 
   /** Keys that may have changed: read, assigned or deleted ones. */
@@ -214,7 +215,7 @@ export class SessionData {
   }
 
   #keys(): string[] {
-    if (Object.getOwnPropertySymbols(this.view).length > 0) throw new TypeError("session.data cannot hold symbol keys");
+    if (Object.getOwnPropertySymbols(this.view).length > 1) throw new TypeError("session.data cannot hold symbol keys");
     return Object.keys(this.view);
   }
 
@@ -233,16 +234,20 @@ export class SessionData {
   #defineUnread(key: string, text: string): void {
     this.#base.set(key, text);
     this.#unread.add(key);
-    const become = (value: unknown): unknown => {
-      Object.defineProperty(this.view, key, { value, writable: true, enumerable: true, configurable: true });
-      return value;
-    };
-    const read = (): unknown => {
-      const value = this.#parse(key, text);
-      this.#unread.delete(key);
-      return become(value);
-    };
-    Object.defineProperty(this.view, key, { get: read, set: become, enumerable: true, configurable: true });
+    Object.defineProperty(this.view, key, accessorOf(key));
+  }
+
+  /** @internal A key is read for the first time. */
+  read(key: string): unknown {
+    const value = this.#parse(key, this.#base.get(key));
+    this.#unread.delete(key);
+    return this.become(key, value);
+  }
+
+  /** @internal A key has a value from now on; when it was never read, blindly. */
+  become(key: string, value: unknown): unknown {
+    Object.defineProperty(this.view, key, { value, writable: true, enumerable: true, configurable: true });
+    return value;
   }
 
   #setBase(key: string, text: string | undefined): void {
@@ -322,6 +327,31 @@ export class SessionData {
     for (const [key, text] of set) add(key, text);
     if (bytes > maxBytes) throw new SessionTooLargeError(bytes, maxBytes);
   }
+}
+
+/** On every view, its `SessionData`. */
+const OWNER = Symbol("coatcheck.data");
+type View = Record<string, unknown> & { readonly [OWNER]: SessionData };
+
+/** Applications use the same few keys again and again, and accessors are dear to make. */
+const accessors = new Map<string, PropertyDescriptor & ThisType<View>>();
+const MAX_ACCESSORS = 1000;
+
+function accessorOf(key: string): PropertyDescriptor {
+  const known = accessors.get(key);
+  if (known !== undefined) return known;
+  const made: PropertyDescriptor & ThisType<View> = {
+    get() {
+      return this[OWNER].read(key);
+    },
+    set(value: unknown) {
+      this[OWNER].become(key, value);
+    },
+    enumerable: true,
+    configurable: true,
+  };
+  if (accessors.size < MAX_ACCESSORS) accessors.set(key, made);
+  return made;
 }
 
 /** @throws SessionDataError when the text is none of this codec's */

@@ -35,7 +35,7 @@ export async function judge(
 ): Promise<Judgement> {
   const { strategy, lifetime, clock } = core;
   try {
-    const holder = leaseFor === undefined ? undefined : base64url(randomBytes(9));
+    const holder = leaseFor === undefined ? undefined : newHolder();
     const opened =
       holder === undefined || leaseFor === undefined
         ? await strategy.open(text)
@@ -74,6 +74,15 @@ export async function judge(
     report("corruptRecord", {});
     return ANONYMOUS;
   }
+}
+
+let processName: string | undefined;
+let holders = 0;
+
+/** A name that no other request has, in any process. It is no secret. */
+function newHolder(): string {
+  processName ??= base64url(randomBytes(9));
+  return `${processName}.${(holders++).toString(36)}`;
 }
 
 /** Opens a token with the session's lease, waiting while a request in another process has it. */

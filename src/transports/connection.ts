@@ -15,7 +15,7 @@ export function isDevelopment(request: RequestFacts): boolean {
   return !request.secure && isLoopback(request.host) && !inProduction();
 }
 
-function inProduction(): boolean {
+export function inProduction(): boolean {
   const { process } = globalThis as { process?: { env?: Record<string, string | undefined> } };
   return process?.env?.NODE_ENV === "production";
 }

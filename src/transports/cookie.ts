@@ -1,7 +1,7 @@
 import type { Duration } from "../session/clock.ts";
 import { CookieHeaderTooLargeError, CookieTooLargeError } from "../session/errors.ts";
 import type { Presented, RequestFacts, ResponseChanges, Transport } from "../session/transport.ts";
-import { assertSecure, isDevelopment } from "./connection.ts";
+import { assertSecure, inProduction, isDevelopment } from "./connection.ts";
 
 export interface CookieOptions {
   /**
@@ -52,7 +52,9 @@ export function cookieTransport(options: CookieOptions = {}): Transport {
     },
     false,
   );
-  const formatFor = (request: RequestFacts) => (isDevelopment(request) ? development : secure);
+  // Asked once: the environment is slow to read.
+  const production = inProduction();
+  const formatFor = (request: RequestFacts) => (!production && isDevelopment(request) ? development : secure);
 
   return {
     ambient: true,
