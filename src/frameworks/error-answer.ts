@@ -15,7 +15,7 @@ export function errorAnswer(error: unknown): ErrorAnswer {
     headers: {
       "Content-Type": "application/json; charset=utf-8",
       "Cache-Control": "no-store",
-      ...(known?.retryAfter === undefined ? undefined : { "Retry-After": String(known.retryAfter) }),
+      ...known?.headers,
       ...(known?.code === "cross_site_request" ? { Vary: "Sec-Fetch-Site, Origin" } : undefined),
     },
     body: JSON.stringify({ error: known?.publicMessage ?? "Something went wrong." }),

@@ -10,6 +10,9 @@ export type ErrorCode =
   | "corrupt_record"
   | "cross_site_request"
   | "csrf_token_invalid"
+  | "token_required"
+  | "token_invalid"
+  | "token_scope_insufficient"
   | "insecure_transport"
   | "cookie_too_large"
   | "cookie_header_too_large"
@@ -93,8 +96,16 @@ export class RecentAuthRequiredError extends CoatcheckError {
   readonly code = "recent_auth_required";
   readonly status = 401;
   readonly publicMessage = "Please sign in again to do this.";
-  constructor() {
+  /** For clients that hold an access token: how fresh the authentication has to be, in seconds. */
+  readonly maxAge?: number;
+  constructor(maxAge?: number) {
     super("The user has not authenticated recently enough for this action.");
+    if (maxAge !== undefined) this.maxAge = maxAge;
+  }
+  /** The step-up challenge of RFC 9470. */
+  override get headers() {
+    if (this.maxAge === undefined) return undefined;
+    return { "WWW-Authenticate": `Bearer error="insufficient_user_authentication", max_age="${this.maxAge}"` };
   }
 }
 
@@ -158,6 +169,49 @@ export class CsrfTokenError extends CoatcheckError {
   }
 }
 
+/** The request carries no access token. */
+export class TokenRequiredError extends CoatcheckError {
+  readonly code = "token_required";
+  readonly status = 401;
+  readonly publicMessage = "An access token is required.";
+  constructor() {
+    super("The request carries no access token in its Authorization header.");
+  }
+  // Without an error attribute, as nothing was wrong (RFC 6750 section 3.1).
+  override get headers() {
+    return { "WWW-Authenticate": "Bearer" };
+  }
+}
+
+/** A token is not valid here and now. Always the same, so that nobody learns from it what to mend (row JW-13). */
+export class InvalidTokenError extends CoatcheckError {
+  readonly code = "token_invalid";
+  readonly status = 401;
+  readonly publicMessage = "The access token is not valid.";
+  constructor() {
+    super("The token is not valid.");
+  }
+  override get headers() {
+    return { "WWW-Authenticate": 'Bearer error="invalid_token"' };
+  }
+}
+
+/** The access token is valid, but not good for this. */
+export class InsufficientScopeError extends CoatcheckError {
+  readonly code = "token_scope_insufficient";
+  readonly status = 403;
+  readonly publicMessage = "The access token does not allow this.";
+  /** What would be needed: names with single spaces between. */
+  readonly scope: string;
+  constructor(scope: string) {
+    super(`The access token lacks the scope ${JSON.stringify(scope)}.`);
+    this.scope = scope;
+  }
+  override get headers() {
+    return { "WWW-Authenticate": `Bearer error="insufficient_scope", scope="${this.scope}"` };
+  }
+}
+
 /** A credential was about to be sent over plain HTTP. */
 export class InsecureTransportError extends CoatcheckError {
   readonly code = "insecure_transport";
@@ -214,6 +268,9 @@ export type AnyCoatcheckError =
   | CorruptRecordError
   | CrossSiteRequestError
   | CsrfTokenError
+  | TokenRequiredError
+  | InvalidTokenError
+  | InsufficientScopeError
   | InsecureTransportError
   | CookieTooLargeError
   | CookieHeaderTooLargeError

@@ -29,6 +29,12 @@ export interface SessionEventDetails {
   /** Two cookies of the session's name came in one request. */
   duplicateCookie: unknown;
   csrfRejected: { readonly reason: "sec-fetch-site" | "origin" | "no-evidence" | "token" };
+  /** An access token was refused. */
+  tokenRejected: {
+    readonly reason:
+      | ("malformed" | "too-large" | "header" | "type" | "unknown-key" | "signature")
+      | ("claims" | "issuer" | "audience" | "expired" | "not-yet-valid" | "lifetime" | "revoked");
+  };
   /** Two requests assigned the same keys; the losing one was refused. */
   conflict: { readonly keys: readonly string[] };
   /** A write came after logout, expiry, revocation or a rotation, and was refused. */

@@ -42,6 +42,7 @@ const EVENT_TYPES: Record<SessionEventType, true> = {
   malformedToken: true,
   duplicateCookie: true,
   csrfRejected: true,
+  tokenRejected: true,
   conflict: true,
   lateWrite: true,
   turnTimedOut: true,

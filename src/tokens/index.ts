@@ -1,0 +1,12 @@
+/**
+ * Access tokens: JSON Web Tokens (RFC 9068) that are signed, short-lived, and verified without a look-up.
+ *
+ * @module
+ */
+export { InvalidTokenError } from "../session/errors.ts";
+export type { AccessToken, OwnClaims, SignOptions, Tokens } from "./access-token.ts";
+export type { AccessClaims, NumericDate, TokenRejection, UserClaims } from "./claims.ts";
+export { createTokens, type TokensOptions } from "./create-tokens.ts";
+export type { KeyRing } from "./key-ring.ts";
+export { generateKey, type Jwk, type KeyInput, type KeyMaterial, type TokenAlgorithm } from "./keys.ts";
+export type { RevocableFacts, Revocation } from "./revocation.ts";
