@@ -4,14 +4,19 @@
  * @module
  */
 import type { IncomingMessage, ServerResponse } from "node:http";
+import type { Duration } from "../session/clock.ts";
 import { CsrfTokenError } from "../session/errors.ts";
 import type { RouteOptions } from "../session/options.ts";
 import type { Session, SessionDataShape } from "../session/session.ts";
 import type { Sessions } from "../session/sessions.ts";
+import { authorize, recentAuthCheck, scopeCheck, type TokenCheck, type TokenVerifier } from "../tokens/bearer.ts";
+import type { AccessClaims } from "../tokens/claims.ts";
 import { isFault } from "./error-answer.ts";
 import { answerError, onClose } from "./node.ts";
 import { NodeRequest } from "./node-request.ts";
 import { gateResponse } from "./response-gate.ts";
+
+export { accessTokenOf } from "../tokens/bearer.ts";
 
 declare global {
   namespace Express {
@@ -116,6 +121,43 @@ export function requireCsrfToken<Data extends object>(
         () => next(),
         (error: unknown) => (error instanceof CsrfTokenError ? onError(error, request, response, next) : next(error)),
       );
+  };
+}
+
+/**
+ * Lets a request through that brings a valid access token; `accessTokenOf(tokens, req)` is the token. Others are answered
+ * 401 (RFC 6750).
+ */
+export function requireAccessToken<Token extends AccessClaims>(
+  tokens: TokenVerifier<Token>,
+  options: Pick<ExpressOptions, "onError"> = {},
+): Middleware {
+  const { onError = answerOrPassOn } = options;
+
+  return function accessToken(request, response, next) {
+    authorize(tokens, nodeRequest(request, () => false).header("authorization"), request).then(
+      () => next(),
+      (error: unknown) => onError(error, request, response, next),
+    );
+  };
+}
+
+/** Lets a token through that has this scope, or these, with spaces between. Others are answered 403. */
+export const requireScope = (scope: string, options: Pick<ExpressOptions, "onError"> = {}): Middleware =>
+  checked(scopeCheck(scope), options);
+
+/** Lets a token through whose user authenticated less than `maxAge` ms ago. Others are answered 401, to step up (RFC 9470). */
+export const requireRecentAuth = (maxAge: Duration, options: Pick<ExpressOptions, "onError"> = {}): Middleware =>
+  checked(recentAuthCheck(maxAge), options);
+
+function checked(check: TokenCheck, { onError = answerOrPassOn }: Pick<ExpressOptions, "onError">): Middleware {
+  return function checkAccessToken(request, response, next) {
+    try {
+      check(request);
+    } catch (error) {
+      return onError(error, request, response, next);
+    }
+    next();
   };
 }
 

@@ -3,15 +3,20 @@
  *
  * @module
  */
-import type { FastifyPluginCallback, FastifyReply, FastifyRequest } from "fastify";
+import type { FastifyPluginCallback, FastifyReply, FastifyRequest, onRequestAsyncHookHandler } from "fastify";
+import type { Duration } from "../session/clock.ts";
 import type { RouteOptions } from "../session/options.ts";
 import type { Session, SessionDataShape } from "../session/session.ts";
 import type { Sessions } from "../session/sessions.ts";
 import type { RequestFacts } from "../session/transport.ts";
+import { authorize, recentAuthCheck, scopeCheck, type TokenCheck, type TokenVerifier } from "../tokens/bearer.ts";
+import type { AccessClaims } from "../tokens/claims.ts";
 import { errorAnswer, isFault } from "./error-answer.ts";
 import { answerError, onClose } from "./node.ts";
 import { headerOf } from "./node-request.ts";
 import { gateResponse, isOfTheContent, type ResponseGate } from "./response-gate.ts";
+
+export { accessTokenOf } from "../tokens/bearer.ts";
 
 declare module "fastify" {
   interface FastifyRequest {
@@ -108,6 +113,49 @@ export function sessionOf<Data extends object = SessionDataShape>(
   const visit = (request as WithVisits)[visits]?.get(sessions);
   if (visit === undefined) throw new TypeError("sessionOf: register sessionPlugin with these sessions for this route");
   return visit.session as unknown as Session<Data>;
+}
+
+/**
+ * A hook, for `onRequest` of a route or a context, that lets a request through that brings a valid access token;
+ * `accessTokenOf(tokens, request)` is the token. Others are answered 401 (RFC 6750).
+ */
+export function requireAccessToken<Token extends AccessClaims>(
+  tokens: TokenVerifier<Token>,
+  { onError = answerOrPassOn }: Pick<FastifyOptions, "onError"> = {},
+): onRequestAsyncHookHandler {
+  return async function accessToken(request, reply) {
+    try {
+      await authorize(tokens, nodeRequest(request.raw, () => false).header("authorization"), request);
+    } catch (error) {
+      return onError(error, request, reply);
+    }
+  };
+}
+
+/** A hook that lets a token through that has this scope, or these, with spaces between. Others are answered 403. */
+export const requireScope = (scope: string, options: Pick<FastifyOptions, "onError"> = {}): onRequestAsyncHookHandler =>
+  checked(scopeCheck(scope), options);
+
+/**
+ * A hook that lets a token through whose user authenticated less than `maxAge` ms ago. Others are answered 401, to step up
+ * (RFC 9470).
+ */
+export const requireRecentAuth = (
+  maxAge: Duration,
+  options: Pick<FastifyOptions, "onError"> = {},
+): onRequestAsyncHookHandler => checked(recentAuthCheck(maxAge), options);
+
+function checked(
+  check: TokenCheck,
+  { onError = answerOrPassOn }: Pick<FastifyOptions, "onError">,
+): onRequestAsyncHookHandler {
+  return async function checkAccessToken(request, reply) {
+    try {
+      check(request);
+    } catch (error) {
+      return onError(error, request, reply);
+    }
+  };
 }
 
 function answerOrPassOn(error: unknown, _request: FastifyRequest, reply: FastifyReply): unknown {

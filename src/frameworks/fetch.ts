@@ -4,12 +4,17 @@
  * @module
  */
 import { isSafeMethod } from "../csrf/fetch-metadata.ts";
+import type { Duration } from "../session/clock.ts";
 import { CoatcheckError } from "../session/errors.ts";
 import type { RouteOptions } from "../session/options.ts";
 import type { Session, SessionDataShape } from "../session/session.ts";
 import type { Sessions } from "../session/sessions.ts";
 import type { RequestFacts } from "../session/transport.ts";
+import { authorize, recentAuthCheck, scopeCheck, type TokenCheck, type TokenVerifier } from "../tokens/bearer.ts";
+import type { AccessClaims } from "../tokens/claims.ts";
 import { answerOf, endTurnAtAbort, withChanges } from "./fetch-response.ts";
+
+export { accessTokenOf } from "../tokens/bearer.ts";
 
 export interface FetchOptions extends RouteOptions {
   /** Facts that the platform knows and a `Request` does not tell: the client's address, TLS at a proxy that is trusted. */
@@ -59,6 +64,61 @@ export function withSession<Data extends object = SessionDataShape, Rest extends
     } finally {
       exchange.end();
     }
+  };
+}
+
+/** A handler for requests with an access token. */
+export type TokenHandler<Token extends AccessClaims = AccessClaims, Rest extends unknown[] = []> = (
+  request: Request,
+  token: Token,
+  ...rest: Rest
+) => Response | Promise<Response>;
+
+/**
+ * A Fetch handler that runs `handler` when the request brings a valid access token. Others are answered 401 (RFC 6750).
+ * What the handler throws is thrown on, unless it is an error of this library.
+ */
+export function requireAccessToken<Token extends AccessClaims, Rest extends unknown[] = []>(
+  tokens: TokenVerifier<Token>,
+  handler: TokenHandler<Token, Rest>,
+  { onError = (error) => answerOf(error) }: Pick<FetchOptions, "onError"> = {},
+): (request: Request, ...rest: Rest) => Promise<Response> {
+  return async function tokenHandler(request, ...rest) {
+    try {
+      const token = await authorize(tokens, request.headers.get("authorization") ?? undefined, request);
+      return await handler(request, token, ...rest);
+    } catch (error) {
+      if (!(error instanceof CoatcheckError)) throw error;
+      return onError(error, request);
+    }
+  };
+}
+
+/**
+ * Within `requireAccessToken`: runs the handler when the token has this scope, or these, with spaces between. Others are
+ * answered 403.
+ */
+export const requireScope = <Token extends AccessClaims = AccessClaims, Rest extends unknown[] = []>(
+  scope: string,
+  handler: TokenHandler<Token, Rest>,
+): TokenHandler<Token, Rest> => checked(scopeCheck(scope), handler);
+
+/**
+ * Within `requireAccessToken`: runs the handler when the user authenticated less than `maxAge` ms ago. Others are answered
+ * 401, to step up (RFC 9470).
+ */
+export const requireRecentAuth = <Token extends AccessClaims = AccessClaims, Rest extends unknown[] = []>(
+  maxAge: Duration,
+  handler: TokenHandler<Token, Rest>,
+): TokenHandler<Token, Rest> => checked(recentAuthCheck(maxAge), handler);
+
+function checked<Token extends AccessClaims, Rest extends unknown[]>(
+  check: TokenCheck,
+  handler: TokenHandler<Token, Rest>,
+): TokenHandler<Token, Rest> {
+  return function checkAccessToken(request, token, ...rest) {
+    check(request);
+    return handler(request, token, ...rest);
   };
 }
 

@@ -5,13 +5,18 @@
  */
 import type { Context, MiddlewareHandler } from "hono";
 import { isSafeMethod } from "../csrf/fetch-metadata.ts";
+import type { Duration } from "../session/clock.ts";
 import { CoatcheckError } from "../session/errors.ts";
 import type { RouteOptions } from "../session/options.ts";
 import type { Session, SessionDataShape } from "../session/session.ts";
 import type { Sessions } from "../session/sessions.ts";
 import type { RequestFacts } from "../session/transport.ts";
+import { authorize, recentAuthCheck, scopeCheck, type TokenCheck, type TokenVerifier } from "../tokens/bearer.ts";
+import type { AccessClaims } from "../tokens/claims.ts";
 import { isFault } from "./error-answer.ts";
 import { answerOf, endTurnAtAbort, withChanges } from "./fetch-response.ts";
+
+export { accessTokenOf } from "../tokens/bearer.ts";
 
 export interface HonoOptions extends RouteOptions {
   /**
@@ -92,6 +97,43 @@ export function sessionOf<Data extends object>(sessions: Sessions<Data>, c: Cont
   const session = (c as unknown as WithSessions)[opened]?.get(sessions);
   if (session === undefined) throw new TypeError("sessionOf: use sessionMiddleware(sessions) before this handler");
   return session as unknown as Session<Data>;
+}
+
+/**
+ * Lets a request through that brings a valid access token; `accessTokenOf(tokens, c)` is the token. Others are answered 401
+ * (RFC 6750).
+ */
+export function requireAccessToken<Token extends AccessClaims>(
+  tokens: TokenVerifier<Token>,
+  { onError = answerOf }: Pick<HonoOptions, "onError"> = {},
+): MiddlewareHandler {
+  return async function accessToken(c, next) {
+    try {
+      await authorize(tokens, c.req.header("authorization"), c);
+    } catch (error) {
+      return onError(error, c);
+    }
+    await next();
+  };
+}
+
+/** Lets a token through that has this scope, or these, with spaces between. Others are answered 403. */
+export const requireScope = (scope: string, options: Pick<HonoOptions, "onError"> = {}): MiddlewareHandler =>
+  checked(scopeCheck(scope), options);
+
+/** Lets a token through whose user authenticated less than `maxAge` ms ago. Others are answered 401, to step up (RFC 9470). */
+export const requireRecentAuth = (maxAge: Duration, options: Pick<HonoOptions, "onError"> = {}): MiddlewareHandler =>
+  checked(recentAuthCheck(maxAge), options);
+
+function checked(check: TokenCheck, { onError = answerOf }: Pick<HonoOptions, "onError">): MiddlewareHandler {
+  return async function checkAccessToken(c, next) {
+    try {
+      check(c);
+    } catch (error) {
+      return onError(error, c);
+    }
+    await next();
+  };
 }
 
 async function replace(c: Context, answer: () => Response | Promise<Response>): Promise<void> {

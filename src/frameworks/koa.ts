@@ -4,14 +4,19 @@
  * @module
  */
 import type { Context, DefaultState, Middleware } from "koa";
+import type { Duration } from "../session/clock.ts";
 import type { RouteOptions } from "../session/options.ts";
 import type { Session, SessionDataShape } from "../session/session.ts";
 import type { Sessions } from "../session/sessions.ts";
 import type { RequestFacts } from "../session/transport.ts";
+import { authorize, recentAuthCheck, scopeCheck, type TokenCheck, type TokenVerifier } from "../tokens/bearer.ts";
+import type { AccessClaims } from "../tokens/claims.ts";
 import { errorAnswer, isFault } from "./error-answer.ts";
 import { answerError, onClose } from "./node.ts";
 import { headerOf } from "./node-request.ts";
 import { forgetContent, gateResponse } from "./response-gate.ts";
+
+export { accessTokenOf } from "../tokens/bearer.ts";
 
 export interface KoaOptions extends RouteOptions {
   /**
@@ -86,6 +91,43 @@ export function sessionOf<Data extends object>(sessions: Sessions<Data>, ctx: ob
   const session = (ctx as WithSessions)[opened]?.get(sessions);
   if (session === undefined) throw new TypeError("sessionOf: use sessionMiddleware(sessions) before this middleware");
   return session as unknown as Session<Data>;
+}
+
+/**
+ * Lets a request through that brings a valid access token; `accessTokenOf(tokens, ctx)` is the token. Others are answered
+ * 401 (RFC 6750).
+ */
+export function requireAccessToken<Token extends AccessClaims>(
+  tokens: TokenVerifier<Token>,
+  { onError = answerOrThrow }: Pick<KoaOptions, "onError"> = {},
+): Middleware {
+  return async function accessToken(ctx, next) {
+    try {
+      await authorize(tokens, nodeRequest(ctx.req, () => false).header("authorization"), ctx);
+    } catch (error) {
+      return onError(error, ctx);
+    }
+    return next();
+  };
+}
+
+/** Lets a token through that has this scope, or these, with spaces between. Others are answered 403. */
+export const requireScope = (scope: string, options: Pick<KoaOptions, "onError"> = {}): Middleware =>
+  checked(scopeCheck(scope), options);
+
+/** Lets a token through whose user authenticated less than `maxAge` ms ago. Others are answered 401, to step up (RFC 9470). */
+export const requireRecentAuth = (maxAge: Duration, options: Pick<KoaOptions, "onError"> = {}): Middleware =>
+  checked(recentAuthCheck(maxAge), options);
+
+function checked(check: TokenCheck, { onError = answerOrThrow }: Pick<KoaOptions, "onError">): Middleware {
+  return function checkAccessToken(ctx, next) {
+    try {
+      check(ctx);
+    } catch (error) {
+      return onError(error, ctx);
+    }
+    return next();
+  };
 }
 
 function answerOrThrow(error: unknown, ctx: Context): void {

@@ -5,13 +5,17 @@
  */
 import type { IncomingMessage, ServerResponse } from "node:http";
 import type { Http2ServerRequest, Http2ServerResponse } from "node:http2";
+import type { Duration } from "../session/clock.ts";
 import type { RouteOptions } from "../session/options.ts";
 import type { Session, SessionDataShape } from "../session/session.ts";
 import type { Sessions } from "../session/sessions.ts";
+import { authorize, recentAuthCheck, scopeCheck, type TokenCheck, type TokenVerifier } from "../tokens/bearer.ts";
+import type { AccessClaims } from "../tokens/claims.ts";
 import { errorAnswer, logFault } from "./error-answer.ts";
 import { NodeRequest, type TrustProxy, trustedProxies } from "./node-request.ts";
 import { cutOff, gateResponse, type ResponseGate } from "./response-gate.ts";
 
+export { accessTokenOf } from "../tokens/bearer.ts";
 export type { TrustProxy } from "./node-request.ts";
 
 export interface NodeOptions extends RouteOptions {
@@ -63,6 +67,58 @@ export function openUpgrade<Data extends object = SessionDataShape>(
   options: Pick<NodeOptions, "trustProxy"> = {},
 ): Promise<Session<Data>> {
   return sessions.openUpgrade(new NodeRequest(request, trustedProxies(options.trustProxy)));
+}
+
+/** A handler for requests with an access token. */
+export type TokenHandler<Token extends AccessClaims = AccessClaims> = (
+  request: IncomingMessage,
+  response: ServerResponse,
+  token: Token,
+) => unknown;
+
+/**
+ * A request listener that runs the handler when the request brings a valid access token. Others are answered 401 (RFC
+ * 6750).
+ */
+export function requireAccessToken<Token extends AccessClaims>(
+  tokens: TokenVerifier<Token>,
+  handler: TokenHandler<Token>,
+  { onError = answerError }: Pick<NodeOptions, "onError"> = {},
+): (request: IncomingMessage | Http2ServerRequest, response: ServerResponse | Http2ServerResponse) => Promise<void> {
+  return async function tokenListener(anyRequest, anyResponse) {
+    const [request, response] = [anyRequest as IncomingMessage, anyResponse as ServerResponse];
+    try {
+      const authorization = nodeRequest(request, () => false).header("authorization");
+      await handler(request, response, await authorize(tokens, authorization, request));
+    } catch (error) {
+      onError(error, request, response);
+    }
+  };
+}
+
+/**
+ * Within `requireAccessToken`: runs the handler when the token has this scope, or these, with spaces between. Others are
+ * answered 403.
+ */
+export const requireScope = <Token extends AccessClaims = AccessClaims>(
+  scope: string,
+  handler: TokenHandler<Token>,
+): TokenHandler<Token> => checked(scopeCheck(scope), handler);
+
+/**
+ * Within `requireAccessToken`: runs the handler when the user authenticated less than `maxAge` ms ago. Others are answered
+ * 401, to step up (RFC 9470).
+ */
+export const requireRecentAuth = <Token extends AccessClaims = AccessClaims>(
+  maxAge: Duration,
+  handler: TokenHandler<Token>,
+): TokenHandler<Token> => checked(recentAuthCheck(maxAge), handler);
+
+function checked<Token extends AccessClaims>(check: TokenCheck, handler: TokenHandler<Token>): TokenHandler<Token> {
+  return function checkAccessToken(request, response, token) {
+    check(request);
+    return handler(request, response, token);
+  };
 }
 
 /** Answers an error; a response that has begun is cut off. */

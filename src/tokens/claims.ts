@@ -1,5 +1,6 @@
 import type { Duration, Instant } from "../session/clock.ts";
 import type { SessionEventDetails } from "../session/events.ts";
+import { isScope } from "./scope.ts";
 
 /** Why a token was refused. For events and logs; the client is never told. */
 export type TokenRejection = SessionEventDetails["tokenRejected"]["reason"];
@@ -69,9 +70,6 @@ export const KNOWN_CLAIMS: ReadonlySet<string> = new Set([
 /** Claims that `sign` sets. */
 export const SET_BY_SIGN: readonly string[] = ["iss", "aud", "iat", "exp", "nbf", "jti", "iat_ms"];
 
-/** RFC 6749 section 3.3. */
-const SCOPE = /^[\x21\x23-\x5b\x5d-\x7e]+(?: [\x21\x23-\x5b\x5d-\x7e]+)*$/;
-
 /**
  * The claims, if they are those of an access token for this service at this time, or why they are not (rows JW-09, JW-10,
  * JW-12).
@@ -108,7 +106,7 @@ export function areUserClaims({
     isText(client_id) &&
     (sid === undefined || isText(sid)) &&
     (auth_time === undefined || isNumericDate(auth_time)) &&
-    (scope === undefined || (typeof scope === "string" && SCOPE.test(scope))) &&
+    (scope === undefined || isScope(scope)) &&
     (amr === undefined || isTexts(amr))
   );
 }
