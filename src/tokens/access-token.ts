@@ -83,7 +83,7 @@ export class Tokens<Own extends string = never> {
         );
     const ofUser = { client_id: clientId, ...claims };
     if (!areUserClaims(ofUser)) throw new TypeError("sign: sub is missing, or a claim has the wrong type");
-    if (!(lifetime >= 1000 && lifetime <= longest))
+    if (!Number.isFinite(lifetime) || lifetime < 1000 || lifetime > longest)
       throw new TypeError("sign: lifetime is from one second to accessLifetime, in milliseconds");
     const now = this.clock.now();
     const iat = Math.floor(now / 1000);

@@ -5,6 +5,7 @@
  */
 export { InvalidTokenError } from "../session/errors.ts";
 export type { AccessToken, OwnClaims, SignOptions, Tokens } from "./access-token.ts";
+export type { TokenVerifier } from "./bearer.ts";
 export type { AccessClaims, NumericDate, TokenRejection, UserClaims } from "./claims.ts";
 export { createTokens, type TokensOptions } from "./create-tokens.ts";
 export type { KeyRing } from "./key-ring.ts";

@@ -1,6 +1,10 @@
 import { Buffer } from "node:buffer";
 import { createPublicKey } from "node:crypto";
+import { deflateRawSync } from "node:zlib";
 import { decodeBytes } from "./base64url.ts";
+
+/** Random bytes cannot be compressed; a pattern shrinks below this. */
+const MIN_DEFLATED = 28;
 
 /**
  * The bytes of a secret from the configuration: a `Uint8Array`, or base64url text. Make one with
@@ -14,7 +18,7 @@ export function secretBytes(secret: Uint8Array | string): Buffer {
   if (bytes.length < 32) throw new TypeError(`a secret needs at least 32 random bytes; this one has ${bytes.length}`);
   if (isPublicKey(bytes)) throw new TypeError("a public key is no secret: anybody could sign with it");
   const looksLikeWords = isWords(bytes.toString("latin1")) || (typeof secret === "string" && isWords(secret));
-  if (looksLikeWords || shannonBits(bytes) < 128)
+  if (looksLikeWords || deflateRawSync(bytes).length < MIN_DEFLATED)
     throw new TypeError("a secret has to come from a random generator: this one can be guessed");
   return bytes;
 }
@@ -28,15 +32,6 @@ function fromText(text: string): Buffer {
 /** Passphrases and placeholders. Random bytes look like this about once in ten million, or less. */
 function isWords(text: string): boolean {
   return /^(?:[a-z\s_.-]+|[A-Z\s_.-]+)$/.test(text) || /secret|password|changeme|placeholder|example/i.test(text);
-}
-
-/** How many bits the frequencies of the bytes account for: about 155 for 32 random ones, 0 for a repeated one. */
-function shannonBits(bytes: Uint8Array): number {
-  const counts = new Map<number, number>();
-  for (const byte of bytes) counts.set(byte, (counts.get(byte) ?? 0) + 1);
-  let bits = 0;
-  for (const count of counts.values()) bits -= count * Math.log2(count / bytes.length);
-  return bits;
 }
 
 /** A key that everybody has: as PEM, DER or JWK text (row JW-02). */
