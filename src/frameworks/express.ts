@@ -13,7 +13,7 @@ import { authorize, recentAuthCheck, scopeCheck, type TokenCheck, type TokenVeri
 import type { AccessClaims } from "../tokens/claims.ts";
 import { isFault } from "./error-answer.ts";
 import { answerError, onClose } from "./node.ts";
-import { NodeRequest } from "./node-request.ts";
+import { headerOf, NodeRequest } from "./node-request.ts";
 import { gateResponse } from "./response-gate.ts";
 
 export { accessTokenOf } from "../tokens/bearer.ts";
@@ -135,7 +135,7 @@ export function requireAccessToken<Token extends AccessClaims>(
   const { onError = answerOrPassOn } = options;
 
   return function accessToken(request, response, next) {
-    authorize(tokens, nodeRequest(request, () => false).header("authorization"), request).then(
+    authorize(tokens, headerOf(request, "authorization"), request).then(
       () => next(),
       (error: unknown) => onError(error, request, response, next),
     );

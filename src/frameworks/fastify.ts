@@ -125,7 +125,7 @@ export function requireAccessToken<Token extends AccessClaims>(
 ): onRequestAsyncHookHandler {
   return async function accessToken(request, reply) {
     try {
-      await authorize(tokens, nodeRequest(request.raw, () => false).header("authorization"), request);
+      await authorize(tokens, headerOf(request.raw, "authorization"), request);
     } catch (error) {
       return onError(error, request, reply);
     }

@@ -103,7 +103,7 @@ export function requireAccessToken<Token extends AccessClaims>(
 ): Middleware {
   return async function accessToken(ctx, next) {
     try {
-      await authorize(tokens, nodeRequest(ctx.req, () => false).header("authorization"), ctx);
+      await authorize(tokens, headerOf(ctx.req, "authorization"), ctx);
     } catch (error) {
       return onError(error, ctx);
     }

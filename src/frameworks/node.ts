@@ -12,7 +12,7 @@ import type { Sessions } from "../session/sessions.ts";
 import { authorize, recentAuthCheck, scopeCheck, type TokenCheck, type TokenVerifier } from "../tokens/bearer.ts";
 import type { AccessClaims } from "../tokens/claims.ts";
 import { errorAnswer, logFault } from "./error-answer.ts";
-import { NodeRequest, type TrustProxy, trustedProxies } from "./node-request.ts";
+import { headerOf, NodeRequest, type TrustProxy, trustedProxies } from "./node-request.ts";
 import { cutOff, gateResponse, type ResponseGate } from "./response-gate.ts";
 
 export { accessTokenOf } from "../tokens/bearer.ts";
@@ -88,7 +88,7 @@ export function requireAccessToken<Token extends AccessClaims>(
   return async function tokenListener(anyRequest, anyResponse) {
     const [request, response] = [anyRequest as IncomingMessage, anyResponse as ServerResponse];
     try {
-      const authorization = nodeRequest(request, () => false).header("authorization");
+      const authorization = headerOf(request, "authorization");
       await handler(request, response, await authorize(tokens, authorization, request));
     } catch (error) {
       onError(error, request, response);
