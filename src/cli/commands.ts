@@ -106,7 +106,7 @@ export async function prune(job: Job): Promise<number> {
   for (;;) {
     const removed = await job.store.removeExpired(now, BATCH);
     count += removed;
-    if (removed < BATCH) break;
+    if (removed === 0) break;
     job.output.progress(`${count} removed`);
   }
   job.output.out(job.json ? JSON.stringify({ removed: count }) : `${count} removed`);

@@ -1,3 +1,4 @@
+import { hashSecret, newSecret, newSessionId } from "../session/token.ts";
 import { moveSession } from "../stores/moving.ts";
 import type { SessionStore } from "../stores/store.ts";
 import { type Job, sessionsOf } from "./commands.ts";
@@ -8,11 +9,12 @@ import { type Job, sessionsOf } from "./commands.ts";
  */
 export async function migrate(job: Job, to: SessionStore): Promise<number> {
   try {
+    if (await isSame(job, to)) throw new TypeError("--store and --to are the same store");
     let moved = 0;
     let expired = 0;
     for await (const record of sessionsOf(job.store)) {
       if (record.expiresAt <= job.clock.now()) expired++;
-      else if (await moveSession({ from: job.store, to }, record.id)) moved++;
+      else if ((await moveSession({ from: job.store, to }, record.id)) === "moved") moved++;
       if ((moved + expired) % 1000 === 0) job.output.progress(`${moved} moved`);
     }
     job.output.out(
@@ -22,4 +24,15 @@ export async function migrate(job: Job, to: SessionStore): Promise<number> {
   } finally {
     await to.close?.();
   }
+}
+
+/** Whether two stores are one, by whatever names: moving would remove every session from it. */
+async function isSame({ store, clock }: Job, to: SessionStore): Promise<boolean> {
+  const [id, now] = [newSessionId(), clock.now()];
+  const secretHash = await hashSecret(newSecret());
+  const times = { createdAt: now, seenAt: now, expiresAt: now };
+  await to.create({ id, secretHash, version: 1, ...times, meta: { secretAt: now }, data: new Map() });
+  const found = await store.read(id);
+  await to.remove(id);
+  return found !== undefined;
 }

@@ -1,6 +1,7 @@
 import { parseArgs } from "node:util";
 import { type Clock, systemClock } from "../session/clock.ts";
 import { CoatcheckError } from "../session/errors.ts";
+import { parseSessionId } from "../session/token.ts";
 import { openStore } from "../stores/open-store.ts";
 import type { SessionStore } from "../stores/store.ts";
 import { list, type Output, prune, revoke, show, stats } from "./commands.ts";
@@ -77,7 +78,7 @@ export async function run(argv: readonly string[], surroundings: Surroundings): 
 function parse(argv: readonly string[]) {
   try {
     return parseArgs({
-      args: [...argv],
+      args: idsLast(argv),
       allowPositionals: true,
       options: {
         store: { type: "string" },
@@ -93,6 +94,13 @@ function parse(argv: readonly string[]) {
   } catch (error) {
     throw new UsageError(messageOf(error));
   }
+}
+
+/** One id in 64 begins with `-`, and is not to be taken for an option. */
+function idsLast(argv: readonly string[]): string[] {
+  const isId = (arg: string) => arg.startsWith("-") && parseSessionId(arg) !== undefined;
+  if (argv.includes("--") || !argv.some(isId)) return [...argv];
+  return [...argv.filter((arg) => !isId(arg)), "--", ...argv.filter(isId)];
 }
 
 function required<Value>(value: Value | undefined, message: string): Value {

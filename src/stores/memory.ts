@@ -1,4 +1,4 @@
-import { type Duration, type Instant, minutes } from "../session/clock.ts";
+import { type Duration, type Instant, seconds } from "../session/clock.ts";
 import type { SessionId } from "../session/token.ts";
 import { applyPatch, type SessionPatch, type SessionRecord, type SessionStore } from "./store.ts";
 
@@ -7,7 +7,8 @@ export interface MemoryStoreOptions {
   readonly max?: number;
 }
 
-const SLOT: Duration = minutes(1);
+/** Of expiry times. A batch of the clean-up sorts the records of one. */
+const SLOT: Duration = seconds(10);
 
 /**
  * Sessions in the memory of this process: for development and tests. They are lost at a restart, other processes do not
@@ -33,7 +34,7 @@ class MemoryStore implements SessionStore {
   /** In order of last use, the least recently used first. */
   readonly #records = new Map<SessionId, SessionRecord>();
   readonly #byUser = new Map<string, Set<SessionId>>();
-  /** Ids by the minute they expire in, so that a clean-up looks only at what is due. */
+  /** Ids by the ten seconds they expire in, so that a clean-up looks only at what is due. */
   readonly #byExpiry = new Map<number, Set<SessionId>>();
   readonly #max: number;
 

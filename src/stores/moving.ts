@@ -13,10 +13,13 @@ export interface MovingStores {
  * `from` is moved to `to`; new ones are made in `to`. All processes of the application must use it before any session is
  * moved, because one that only knows `from` takes a moved session for a missing one. `npx coatcheck migrate` moves
  * the sessions that nobody asks for; when it finds none any more, the application can use `to` alone.
+ *
+ * @throws TypeError when both are the same object
  */
 export function movingStore(stores: MovingStores): SessionStore {
   const { from, to } = stores;
-  const moved = (id: SessionId) => moveSession(stores, id);
+  if (from === to) throw new TypeError("movingStore needs two different stores");
+  const moved = async (id: SessionId) => (await moveSession(stores, id)) !== "missing";
 
   async function remove(id: SessionId, userId?: string): Promise<boolean> {
     const old = await from.read(id);
@@ -70,18 +73,24 @@ export function movingStore(stores: MovingStores): SessionStore {
   } as SessionStore;
 }
 
-/** Moves one session, whoever else does so at the same time. `false` when `from` does not have it. */
-export async function moveSession({ from, to }: MovingStores, id: SessionId): Promise<boolean> {
+/**
+ * Moves one session, whoever else does so at the same time. `"moved"`: by this call. `"there"`: `to` has it, `from` may
+ * still have a copy. `"missing"`: neither has it.
+ */
+export async function moveSession({ from, to }: MovingStores, id: SessionId): Promise<"moved" | "there" | "missing"> {
   const record = await from.read(id);
-  if (record === undefined) return (await to.read(id)) !== undefined;
+  if (record === undefined) return (await to.read(id)) === undefined ? "missing" : "there";
   try {
     await to.create(record);
   } catch (error) {
-    // Moved, or blocked, by somebody else; if it is neither, the store has failed.
+    // Moved, or blocked, by somebody else, to whom the rest is left; if it is neither, the store has failed.
     if ((await to.read(id)) === undefined) throw error;
+    return "there";
   }
-  await from.remove(id);
-  return true;
+  if (await from.remove(id)) return "moved";
+  // It had been moved and then removed before this copy was made, or removed since.
+  await to.remove(id);
+  return "missing";
 }
 
 /** A record that no token opens, in the place of one that was removed. `false` when the place is taken. */

@@ -65,7 +65,8 @@ export interface SessionStore {
 
   /**
    * Removes at most `limit` records with `expiresAt <= now`, oldest first; the number removed. A record that is
-   * touched or updated past `now` at the same time is left alone.
+   * touched or updated past `now` at the same time is left alone. 0 means that there are no more for now; fewer than
+   * `limit` does not, since a store may pass over records that are just in use.
    */
   removeExpired(now: Instant, limit: number): Promise<number>;
 

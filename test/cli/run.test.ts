@@ -2,7 +2,7 @@ import { mkdtempSync, rmSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { createSessions, days, type SessionId } from "coatcheck";
-import { openStore } from "coatcheck/stores";
+import { openStore, type SessionRecord } from "coatcheck/stores";
 import { signedInCookie, TestClock } from "coatcheck/testing";
 import { afterEach, beforeEach, describe, expect, it } from "vitest";
 import { run } from "../../src/cli/run.ts";
@@ -114,6 +114,24 @@ describe("coatcheck", () => {
     const there = await openStore(to);
     expect(await there.listByUser("ada")).toHaveLength(2);
     await there.close?.();
+  });
+
+  it("refuses to move a store into itself, however it is named", async () => {
+    const { code, error } = await coatcheck(["migrate", "--to", storeUrl.replace("sqlite:", "sqlite://")]);
+    expect(code).toBe(2);
+    expect(error).toContain("the same store");
+    expect(await idsOf()).toHaveLength(3);
+  });
+
+  it("takes an id that begins with a dash for an id", async () => {
+    const store = await openStore(storeUrl);
+    const [record] = await store.listByUser("bob");
+    for (const id of ["-aaaaaaaaaaaaaaaaaaaaa", "--aaaaaaaaaaaaaaaaaaaa"] as SessionId[]) {
+      await store.create({ ...(record as SessionRecord), id });
+      expect(JSON.parse((await coatcheck(["show", id, "--json"])).out)).toMatchObject({ id });
+      expect((await coatcheck(["revoke", id])).out).toBe("1 ended");
+    }
+    await store.close?.();
   });
 
   it.each([

@@ -122,6 +122,51 @@ describe("movingStore", () => {
     expect(left?.data.size).toBe(0);
   });
 
+  it("RN-06: a logout after another process has moved the session is not undone by a late copy", async () => {
+    const from = memoryStore();
+    const to = memoryStore();
+    await from.create(record());
+    const slowCreate = steppedStore(to, "create");
+    const moving = moveSession({ from, to: slowCreate.store }, id);
+    await slowCreate.arrived;
+    const elsewhere = movingStore({ from, to });
+    expect(await elsewhere.read(id)).toEqual(record());
+    expect(await elsewhere.remove(id)).toBe(true);
+    slowCreate.letGo();
+    expect(await moving).toBe("missing");
+    expect(await to.read(id)).toBeUndefined();
+  });
+
+  it("a process that is late with its copy leaves the session to the one that moved it", async () => {
+    const from = memoryStore();
+    const to = memoryStore();
+    await from.create(record());
+    const slowRemove = steppedStore(from, "remove");
+    const first = moveSession({ from: slowRemove.store, to }, id);
+    await slowRemove.arrived;
+    expect(await moveSession({ from, to }, id)).toBe("there");
+    slowRemove.letGo();
+    expect(await first).toBe("moved");
+    expect(await from.read(id)).toBeUndefined();
+    expect(await to.read(id)).toEqual(record());
+  });
+
+  it("a copy that a killed process left in the old store does not outlive a logout", async () => {
+    const from = memoryStore();
+    const to = memoryStore();
+    await from.create(record());
+    await to.create(record());
+    const store = movingStore({ from, to });
+    expect(await store.read(id)).toEqual(record());
+    expect(await store.remove(id)).toBe(true);
+    expect(await store.read(id)).toBeUndefined();
+  });
+
+  it("refuses to move a store into itself", () => {
+    const store = memoryStore();
+    expect(() => movingStore({ from: store, to: store })).toThrow(TypeError);
+  });
+
   it("moves a session once when ten requests ask for it at the same time", async () => {
     const from = memoryStore();
     const to = memoryStore();
