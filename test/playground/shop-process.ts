@@ -1,6 +1,7 @@
 import { type ChildProcessWithoutNullStreams, execFileSync, spawn } from "node:child_process";
 import { once } from "node:events";
 import { createInterface } from "node:readline";
+import { text as textOf } from "node:stream/consumers";
 import { fileURLToPath } from "node:url";
 import { atEnd } from "./support.ts";
 
@@ -27,13 +28,14 @@ export class ShopProcess {
   /** Resolves when it is open. */
   static async start(env: Readonly<Record<string, string>>): Promise<ShopProcess> {
     const child = spawnShop(env);
+    const said = textOf(child.stderr);
     const greeting: string[] = [];
     for await (const line of createInterface(child.stdout)) {
       greeting.push(line);
       if (greeting.length === 2) break;
     }
     const url = /http:\S+/.exec(greeting[0] ?? "")?.[0];
-    if (url === undefined) throw new Error("The shop did not open");
+    if (url === undefined) throw new Error(`The shop did not open: ${await said}`);
     return new ShopProcess(child, url, greeting);
   }
 
@@ -58,12 +60,9 @@ export class ShopProcess {
 /** Starts the shop where it cannot open: the exit code, and what it says. */
 export async function failedStart(env: Readonly<Record<string, string>>): Promise<{ code: number; said: string }> {
   const child = spawnShop(env);
-  let said = "";
-  child.stderr.setEncoding("utf8").on("data", (text: string) => {
-    said += text;
-  });
+  const said = textOf(child.stderr);
   const [code] = await once(child, "close");
-  return { code, said };
+  return { code, said: await said };
 }
 
 function spawnShop(env: Readonly<Record<string, string>>): ChildProcessWithoutNullStreams {
