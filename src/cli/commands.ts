@@ -61,7 +61,9 @@ export async function show(job: Job, text: string): Promise<number> {
   if (job.json) job.output.out(JSON.stringify(facts));
   else
     for (const [name, value] of Object.entries(facts))
-      job.output.out(`${name.padEnd(16)}${typeof value === "object" ? JSON.stringify(value) : String(value)}`);
+      job.output.out(
+        `${name.padEnd(16)}${typeof value === "object" ? visible(JSON.stringify(value)) : printed(String(value))}`,
+      );
   return 0;
 }
 
@@ -162,5 +164,9 @@ function summary(record: SessionRecord, now: Instant) {
 
 const time = (instant: Instant): string => new Date(instant).toISOString();
 
-/** Text of users must not steer an operator's terminal. */
-const printed = (text: string): string => JSON.stringify(text).slice(1, -1);
+/** Text of users must not steer an operator's terminal, nor turn the line around. */
+const printed = (text: string): string => visible(JSON.stringify(text).slice(1, -1));
+
+/** Controls that JSON leaves as they are: DEL, C1, marks of direction, and others that cannot be seen. */
+const visible = (json: string): string =>
+  json.replace(/[\p{Cc}\p{Cf}]/gu, (character) => `\\u{${character.codePointAt(0)?.toString(16)}}`);

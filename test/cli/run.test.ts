@@ -70,6 +70,19 @@ describe("coatcheck", () => {
     expect(JSON.parse((await coatcheck(["show", id, "--json"])).out)).toMatchObject({ id, dataBytes: { cart: 14 } });
   });
 
+  it("does not let the text of users steer the terminal", async () => {
+    const store = await openStore(storeUrl);
+    const [record] = await store.listByUser("bob");
+    const userId = "bob\u001b[2J\u009b2J\u202egnp";
+    await store.update(record?.id as SessionId, record?.version as number, { userId });
+    await store.close?.();
+    for (const argv of [["list"], ["show", record?.id as string]]) {
+      const { out } = await coatcheck(argv);
+      expect(out).toContain("bob");
+      expect(out).not.toMatch(/[^\P{C}\n]/u);
+    }
+  });
+
   it("answers 1 for a session that does not exist", async () => {
     expect((await coatcheck(["show", "A".repeat(22)])).code).toBe(1);
     expect((await coatcheck(["revoke", "A".repeat(22)])).code).toBe(1);
