@@ -45,8 +45,8 @@ async function measure(title, client) {
   const store = redisStore(client);
   const used = async () => Number(/used_memory:(\d+)/.exec(await client.info("memory"))[1]);
   const empty = await used();
-  for (let done = 0; done < count; done += 1000) {
-    await Promise.all(Array.from({ length: Math.min(1000, count - done) }, (_, i) => store.create(record(done + i))));
+  for (let done = 0; done < count; done += 200) {
+    await Promise.all(Array.from({ length: Math.min(200, count - done) }, (_, i) => store.create(record(done + i))));
   }
   await store.close();
   const bytes = (await used()) - empty;

@@ -1,6 +1,9 @@
-// What sessions take on the disk of a database: node bench/store-size.mjs postgres://… | mysql://… [sessions]
-// Makes a table of its own and drops it. For MongoDB it only adds up the documents: node bench/store-size.mjs mongodb:
+// What sessions take on the disk of a database: node bench/store-size.mjs postgres://… | mysql://… | sqlite: [sessions]
+// Makes a table or file of its own and removes it. For MongoDB it only adds up the documents: node bench/store-size.mjs mongodb:
 import { randomBytes } from "node:crypto";
+import { mkdtempSync, rmSync, statSync } from "node:fs";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
 
 const url = process.argv[2] ?? "";
 const count = Number(process.argv[3] ?? 100_000);
@@ -9,8 +12,9 @@ const now = Date.now();
 
 if (/^postgres/.test(url)) await measurePostgres();
 else if (/^mysql/.test(url)) await measureMysql();
+else if (/^sqlite/.test(url)) await measureSqlite();
 else if (/^mongodb/.test(url)) await measureMongodb();
-else throw new Error("give the URL of a PostgreSQL or MySQL server, or mongodb:");
+else throw new Error("give the URL of a PostgreSQL or MySQL server, or sqlite: or mongodb:");
 
 async function measurePostgres() {
   const { postgresStore } = await import("coatcheck/postgres");
@@ -54,6 +58,25 @@ async function measureMysql() {
   await pool.end();
 }
 
+async function measureSqlite() {
+  const { sqliteStore } = await import("coatcheck/sqlite");
+  const folder = mkdtempSync(join(tmpdir(), "coatcheck-bench-"));
+  const path = join(folder, "sessions.db");
+  const opened = async (work) => {
+    const store = sqliteStore(path, { synchronous: "normal" });
+    const result = await work(store);
+    // Closing brings the write-ahead log into the file.
+    await store.close();
+    return result;
+  };
+  const report = (state) => print(state, statSync(path).size);
+  const ids = await opened(fill);
+  report("as created");
+  await opened((store) => update(store, ids));
+  report("after two updates of each");
+  rmSync(folder, { recursive: true });
+}
+
 async function measureMongodb() {
   const { documentOf } = await import(new URL("../dist/stores/mongodb/documents.js", import.meta.url));
   const { BSON } = await import("mongodb");
@@ -82,9 +105,8 @@ async function update(store, ids) {
 
 function print(title, total, indexes) {
   const each = (bytes) => Math.round(bytes / count);
-  console.log(
-    `${title}: ${each(total)} bytes a session, ${each(indexes)} of them indexes; ${((total / count) * 1e-3).toFixed(2)} GB a million`,
-  );
+  const share = indexes === undefined ? "" : `, ${each(indexes)} of them indexes`;
+  console.log(`${title}: ${each(total)} bytes a session${share}; ${((total / count) * 1e-3).toFixed(2)} GB a million`);
 }
 
 function cart(lines) {

@@ -2,7 +2,7 @@ import { createSessions } from "coatcheck";
 import { type MysqlQueryable, mysqlStore } from "coatcheck/mysql";
 import mysql from "mysql2/promise";
 import { afterAll, beforeAll, expect, it, onTestFinished } from "vitest";
-import { startMariadb } from "../services/mysql.ts";
+import { startMysql } from "../services/mysql.ts";
 import { type OwnServer, untilItHolds } from "../services/processes.ts";
 import { describeWithService } from "../services/services.ts";
 import { startTcpProxy, type TcpProxy } from "../services/tcp-proxy.ts";
@@ -28,7 +28,7 @@ async function application(source: string | MysqlQueryable, storeTimeout = 400):
 describeWithService("mysql", () => {
   let server: OwnServer;
   beforeAll(async () => {
-    server = await startMariadb();
+    server = await startMysql();
   }, 60_000);
   afterAll(() => server.stop());
 

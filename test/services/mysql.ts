@@ -8,22 +8,33 @@ export const mysql: Service = {
   variable: "MYSQL_URL",
   localUrl: "mysql://root@127.0.0.1:3306",
   version: mysqlVersion,
-  start: () => startMariadb(),
+  start: () => startMysql(),
 };
 
-/** A MariaDB of our own; user root, no password. */
-export async function startMariadb(settings: readonly string[] = []): Promise<OwnServer> {
-  const install = onPath("mariadb-install-db");
-  const command = onPath("mariadbd");
+/** A MariaDB of our own, or a MySQL where there is none; user root, no password. */
+export async function startMysql(settings: readonly string[] = []): Promise<OwnServer> {
+  const { command, install, own } = installed();
   const [port] = await freePorts(1);
   const url = `mysql://root@127.0.0.1:${port}`;
   const folder = temporaryFolder();
   const asRoot = process.getuid?.() === 0 ? ["--user=root"] : [];
   const common = ["--no-defaults", `--datadir=${folder}/data`, ...asRoot];
-  await run(install, [...common, "--auth-root-authentication-method=normal", "--skip-test-db"], { cwd: folder });
-  const network = [`--port=${port}`, "--bind-address=127.0.0.1", `--socket=${folder}/mariadb.sock`];
-  const args = [...common, ...network, `--pid-file=${folder}/mariadb.pid`, ...settings];
+  await run(install.command, [...common, ...install.args], { cwd: folder });
+  const network = [`--port=${port}`, "--bind-address=127.0.0.1", `--socket=${folder}/mysql.sock`];
+  const args = [...common, ...network, `--pid-file=${folder}/mysql.pid`, ...own, ...settings];
   return ownServer({ url, command, args, folder, ready: () => mysqlVersion(url) });
+}
+
+/** The server that is on the PATH, what prepares its folder, and the settings that only it knows. */
+function installed() {
+  try {
+    const args = ["--auth-root-authentication-method=normal", "--skip-test-db"];
+    return { command: onPath("mariadbd"), install: { command: onPath("mariadb-install-db"), args }, own: [] };
+  } catch {
+    const command = onPath("mysqld");
+    const args = ["--initialize-insecure", "--secure-file-priv="];
+    return { command, install: { command, args }, own: ["--mysqlx=OFF", "--secure-file-priv="] };
+  }
 }
 
 /** The server says it in its first packet, before anybody logs in. */
