@@ -1,6 +1,6 @@
 import { createServer, type Server } from "node:http";
 import type { AddressInfo } from "node:net";
-import { openStore } from "coatcheck/stores";
+import { openStore, type SessionStore } from "coatcheck/stores";
 import { SEEDED } from "./accounts.ts";
 import { createShop } from "./app.ts";
 import { readConfig } from "./config.ts";
@@ -17,9 +17,7 @@ try {
 
 async function start(): Promise<void> {
   const { port, host, dataDir, storeUrl, trustProxy } = readConfig(process.env);
-  const shop = await createShop({ store: await openStore(storeUrl), dataDir, trustProxy });
-  // A store is not connected to before its first use. Better that it fails here than in front of a visitor.
-  await shop.sessions.cleanUp();
+  const shop = await createShop({ store: await workingStore(storeUrl), dataDir, trustProxy });
   const server = createServer(shop.app);
   await new Promise<void>((resolve, reject) => {
     server.once("error", reject).listen(port, host, resolve);
@@ -41,6 +39,20 @@ async function start(): Promise<void> {
   const name = ["127.0.0.1", "0.0.0.0", "::1", "::"].includes(host) ? "localhost" : host;
   console.log(`The shop is open at http://${name}:${(server.address() as AddressInfo).port}`);
   console.log(`Log in as ${SEEDED.username} with the password ${SEEDED.password}, or register.`);
+}
+
+/**
+ * A store that has been used once. It connects and makes its tables then, which may take longer than a request would wait;
+ * and better that it fails here than in front of a visitor.
+ */
+async function workingStore(url: string): Promise<SessionStore> {
+  const store = await openStore(url);
+  try {
+    await store.listByUser("");
+    return store;
+  } catch (cause) {
+    throw new Error("The session store does not work.", { cause });
+  }
 }
 
 /** Takes no more requests and lets those under way finish. */

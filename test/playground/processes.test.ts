@@ -107,7 +107,7 @@ describe("one process", () => {
       [{ PORT: new URL(shop.url).port }, /listen EADDRINUSE.*/],
       [{ PORT: "http" }, /PORT must be a number from 0 to 65535\./],
       [{ STORE_URL: "nosuch://user:password@host" }, /openStore: (?!.*password).*/],
-      [{ STORE_URL: `sqlite:${join(folder, "folder.db")}` }, /The session store failed in removeExpired\(\)\. .+/],
+      [{ STORE_URL: `sqlite:${join(folder, "folder.db")}` }, /The session store does not work\. .+/],
     ];
     const starts = reasons.map(([env]) => failedStart({ DATA_DIR: folder, ...env }));
     for (const [i, { code, said }] of (await Promise.all(starts)).entries()) {

@@ -51,6 +51,16 @@ describe("clean-up", () => {
     expect(clock.pending).toBe(1);
   });
 
+  it("does not run at the same moment in all processes that started together", async () => {
+    const clock = new TestClock();
+    const stores = times(24, () => new UnreliableStore(memoryStore()));
+    for (const store of stores) new CleanUp(store, clock, new SessionEvents()).start();
+    await clock.advance(minutes(5));
+    const ran = stores.filter((store) => store.calls("removeExpired") > 0);
+    expect(ran.length).toBeGreaterThan(0);
+    expect(ran.length).toBeLessThan(24);
+  });
+
   it("SC-07: goes in batches of 500, and tells the number once", async () => {
     const { cleanUp, store, seen, size } = await withExpired(1234);
     expect(await cleanUp.run()).toBe(1234);
