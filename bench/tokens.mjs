@@ -45,7 +45,15 @@ for (const alg of algorithms) {
   const fastSign = createSigner({ key: keys.fastPrivate, algorithm: alg, kid, header: { typ: "at+jwt" } });
   const claims = (n) => {
     const iat = Math.floor(Date.now() / 1000);
-    return { iss: issuer, aud: audience, client_id: audience, ...user(n), iat, exp: iat + 600, jti: crypto.randomUUID() };
+    return {
+      iss: issuer,
+      aud: audience,
+      client_id: audience,
+      ...user(n),
+      iat,
+      exp: iat + 600,
+      jti: crypto.randomUUID(),
+    };
   };
 
   const verifying = {
@@ -91,7 +99,10 @@ function keysOf(alg, jwk) {
 }
 
 function bareHmac(key) {
-  return (token) => createHmac("sha256", key).update(token.slice(0, token.lastIndexOf("."))).digest("base64url");
+  return (token) =>
+    createHmac("sha256", key)
+      .update(token.slice(0, token.lastIndexOf(".")))
+      .digest("base64url");
 }
 
 /** Runs the variants in turns, in reversed order every other round, each on its own fresh copies of the inputs. */
