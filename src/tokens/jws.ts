@@ -24,9 +24,6 @@ export interface VerifiedJws {
 /** Header members that would let a token bring its own key, or change how it is read (rows JW-04, JW-05). */
 const REFUSED_MEMBERS = ["jwk", "jku", "x5u", "x5c", "crit", "b64"];
 
-/** Most headers remembered. One issuer writes one header for each of its keys. */
-const MAX_HEADERS = 64;
-
 const JSON_STRING = /"(?:[^"\\]|\\.)*"/g;
 
 /**
@@ -37,8 +34,9 @@ export class CompactJws {
   readonly #type: TokenType;
   readonly #keys: KeyRing;
   readonly #maxBytes: number;
-  /** Headers as they came with valid signatures, so that they are read only once. Nobody else can fill it. */
-  readonly #headers = new Map<string, RingKey>();
+  /** The header of the last valid token: one issuer writes the same one again and again, so that it need not be read. */
+  #lastHeader = "";
+  #lastKey: RingKey | undefined;
   /** What this ring's tokens begin with. */
   readonly #prefixes = new WeakMap<RingKey, string>();
 
@@ -69,14 +67,18 @@ export class CompactJws {
     const second = token.indexOf(".", first + 1);
     if (first <= 0 || second < 0 || token.includes(".", second + 1)) return "malformed";
 
+    const last = this.#lastKey;
     const header = token.slice(0, first);
-    const known = this.#headers.get(header);
-    const key = known !== undefined && now < known.until ? known : this.#keyOf(header, now);
+    const isLast = last !== undefined && now < last.until && header === this.#lastHeader;
+    const key = isLast ? last : this.#keyOf(header, now);
     if (typeof key === "string") return key;
     const payload = decodeText(token.slice(first + 1, second));
     if (payload === undefined) return "malformed";
     if (!isSignature(key, token.slice(0, second), token.slice(second + 1))) return "signature";
-    if (known !== key) this.#remember(header, key);
+    if (!isLast) {
+      this.#lastHeader = header;
+      this.#lastKey = key;
+    }
 
     const claims = jsonObject(payload);
     return claims === undefined ? "malformed" : { claims, key };
@@ -94,11 +96,6 @@ export class CompactJws {
     const key = this.#keys.find(kid, now);
     if (key === undefined) return "unknown-key";
     return alg === key.alg ? key : "header";
-  }
-
-  #remember(header: string, key: RingKey): void {
-    if (this.#headers.size >= MAX_HEADERS) this.#headers.clear();
-    this.#headers.set(header, key);
   }
 }
 
