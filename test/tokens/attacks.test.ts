@@ -1,4 +1,5 @@
 import { createHash, createHmac, createPublicKey, sign } from "node:crypto";
+import { readdirSync, readFileSync } from "node:fs";
 import { generateKey, type Jwk } from "coatcheck/tokens";
 import { describe, expect, it, vi } from "vitest";
 import {
@@ -395,5 +396,15 @@ describe("signatures", () => {
     const shop = issuer();
     for (const payload of [goodClaims({ exp: 0 }), goodClaims({ iss: "https://thief.example" }), "[]", "no JSON"])
       expect(await refused(shop, forge(shop.key, { payload, signature: () => Buffer.alloc(64, 1) }))).toBe("signature");
+  });
+
+  it("JW-13: no source compares signatures otherwise than in constant time", () => {
+    const folder = new URL("../../src/tokens/", import.meta.url);
+    const sources = readdirSync(folder).map((name) => readFileSync(new URL(name, folder), "utf8"));
+    expect(sources.join("\n")).toContain("equalInConstantTime(signature(");
+    for (const source of sources) {
+      expect(source).not.toMatch(/(?:digest|signature|mac)\([^\n]*\)\s*[!=]==?/i);
+      expect(source).not.toMatch(/[!=]==?\s*(?:\w+\.)*(?:signature|mac|digest)\b/i);
+    }
   });
 });
