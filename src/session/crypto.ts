@@ -23,6 +23,9 @@ export function randomBytes(count: number): Uint8Array {
   return bytes;
 }
 
+/** A name that nobody else has: a random UUID (RFC 9562), 122 bits. Not a secret. */
+export const randomUuid = (): string => crypto.randomUUID();
+
 const ALPHABET = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-_";
 
 /** Unpadded base64url (RFC 4648 section 5). */

@@ -1,5 +1,5 @@
 import type { Clock, Duration } from "../session/clock.ts";
-import { base64url, randomBytes } from "../session/crypto.ts";
+import { randomUuid } from "../session/crypto.ts";
 import { InvalidTokenError } from "../session/errors.ts";
 import { type SessionEventListener, SessionEvents } from "../session/events.ts";
 import { parseSessionId } from "../session/token.ts";
@@ -88,7 +88,7 @@ export class Tokens<Own extends string = never> {
     const now = this.clock.now();
     const iat = Math.floor(now / 1000);
     const exp = iat + Math.floor(lifetime / 1000);
-    const jti = base64url(randomBytes(16));
+    const jti = randomUuid();
     const token = this.#jws.sign(JSON.stringify({ iss: issuer, aud, ...ofUser, iat, exp, jti, iat_ms: now }));
     if (token.length > maxBytes) throw new TypeError(`sign: the token takes ${token.length} bytes, more than maxBytes`);
     return token;

@@ -6,9 +6,9 @@ import {
   generateKeyPairSync,
   type JsonWebKey,
   KeyObject,
-  randomBytes,
   type webcrypto,
 } from "node:crypto";
+import { randomBytes } from "../session/crypto.ts";
 import { secretBytes } from "./secret.ts";
 
 /** How a token is signed. `EdDSA` is Ed25519. `HS256` is for services that share one secret. */
