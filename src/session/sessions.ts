@@ -120,8 +120,17 @@ export class Sessions<Data extends object = SessionDataShape> {
     return this.#core.users.of(userId);
   }
 
-  /** Ends every session of everybody; the number ended. */
-  revokeEveryone(): Promise<number> {
+  /**
+   * Ends every session of everybody; the number ended. With `upgradeFrom`, those of the other library too: rejects when that
+   * cannot be done, and the native ones are ended all the same.
+   */
+  async revokeEveryone(): Promise<number> {
+    try {
+      await this.#core.upgrade?.endAll();
+    } catch (error) {
+      await this.#core.users.revokeEveryone();
+      throw error;
+    }
     return this.#core.users.revokeEveryone();
   }
 

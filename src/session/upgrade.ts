@@ -21,6 +21,8 @@ export interface UpgradeSource {
   userId(data: Readonly<Record<string, unknown>>): string | number | null | undefined;
   /** Ends an old session, whether or not it is still there. */
   end(key: string): Promise<void>;
+  /** Ends all old sessions. Rejects when it cannot. */
+  endAll(): Promise<void>;
   /** What makes the client forget the old cookie. */
   clear(request: RequestFacts): NamedCookie;
 }
@@ -84,6 +86,11 @@ export class Upgrade {
 
   clear(request: RequestFacts): NamedCookie {
     return this.#source.clear(request);
+  }
+
+  /** Ends all old sessions, so that none comes back as a native one whose mark is gone. */
+  endAll(): Promise<void> {
+    return this.#guard("upgradeFrom.endAll", () => this.#source.endAll())();
   }
 
   /** Ends an old session. */

@@ -40,6 +40,9 @@ export function ironSession(options: IronSessionOptions): UpgradeSource {
       return { key, proof: value, read: async (now) => opened(seal, now, kept) };
     },
     end: async () => {},
+    endAll: async () => {
+      throw new Error("Sealed cookies cannot be ended: take upgradeFrom away, and revoke everyone again.");
+    },
   };
 }
 

@@ -9,6 +9,7 @@ export interface OldStore {
   // biome-ignore-start lint/suspicious/noExplicitAny: stores annotate as they like
   get(sid: string, callback: (error: any, session?: any) => void): unknown;
   destroy(sid: string, callback: (error?: any) => void): unknown;
+  clear?(callback: (error?: any) => void): unknown;
   // biome-ignore-end lint/suspicious/noExplicitAny: stores annotate as they like
 }
 
@@ -38,17 +39,27 @@ export function signedIdSource({ store, secret, name, prefix, cookie, ...common 
       // Signed anew, so that all signatures of one id give one proof.
       return sid ? { key: sid, proof: sign(sid, first), read: (now) => read(store, sid, now) } : undefined;
     },
-    end: (sid) =>
-      new Promise((resolve, reject) => {
-        store.destroy(sid, (error) => (error && error.code !== "ENOENT" ? reject(error) : resolve()));
-      }),
+    end: (sid) => promised((callback) => store.destroy(sid, callback)),
+    endAll: async () => {
+      if (typeof store.clear !== "function")
+        throw new Error("The old store has no clear: take upgradeFrom away, and revoke everyone again.");
+      await promised((callback) => store.clear?.(callback));
+    },
   };
 }
+
+const promised = (run: (callback: (error?: unknown) => void) => void): Promise<void> =>
+  new Promise((resolve, reject) => {
+    run((error) => (error && !isNotFound(error) ? reject(error) : resolve()));
+  });
+
+/** How session-file-store says that there is no such session. */
+const isNotFound = (error: unknown): boolean => (error as { code?: unknown }).code === "ENOENT";
 
 async function read(store: OldStore, sid: string, now: Instant): Promise<OldSession | undefined> {
   const stored = await new Promise<unknown>((resolve, reject) => {
     store.get(sid, (error, session) => {
-      if (error && error.code !== "ENOENT") reject(error);
+      if (error && !isNotFound(error)) reject(error);
       else resolve(error ? undefined : session);
     });
   });
