@@ -11,7 +11,7 @@ export interface ExpressSessionOptions extends UpgradeOptions {
   readonly secret: Secret | readonly Secret[];
   /** The name of the cookie. Default `connect.sid`. */
   readonly name?: string | undefined;
-  /** Path, domain and partitioned are needed, if they were set, for clearing the cookie. */
+  /** Attributes of the cookie: its path and domain, if they were set, are needed for clearing it. */
   readonly cookie?: OldCookieAttributes | undefined;
 }
 

@@ -12,7 +12,7 @@ export interface FastifySessionOptions extends UpgradeOptions {
   readonly cookieName?: string | undefined;
   /** What comes before the signed id. Default nothing. */
   readonly cookiePrefix?: string | undefined;
-  /** Path, domain and partitioned are needed, if they were set, for clearing the cookie. */
+  /** Attributes of the cookie: its path and domain, if they were set, are needed for clearing it. */
   readonly cookie?: OldCookieAttributes | undefined;
 }
 

@@ -13,7 +13,7 @@ export interface IronSessionOptions extends UpgradeOptions {
   readonly cookieName: string;
   /** For how long a seal was good, in seconds; 0 for no end. Default 14 days. */
   readonly ttl?: number | undefined;
-  /** Path, domain and partitioned are needed, if they were set, for clearing the cookie. */
+  /** Attributes of the cookie: its path and domain, if they were set, are needed for clearing it. */
   readonly cookieOptions?: OldCookieAttributes | undefined;
 }
 

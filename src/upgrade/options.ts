@@ -21,11 +21,18 @@ export interface UpgradeOptions {
   readonly grace?: Duration;
 }
 
-/** With which attributes the old cookie was set: without the same, it cannot be cleared. */
+/** With which attributes the old cookie was set. Without the same path, domain and partitioned it cannot be cleared. */
 export interface OldCookieAttributes {
   readonly path?: string | undefined;
   readonly domain?: string | undefined;
   readonly partitioned?: boolean | undefined;
+  // Of no use here: so that options can be passed as they are.
+  readonly httpOnly?: unknown;
+  readonly secure?: unknown;
+  readonly sameSite?: unknown;
+  readonly maxAge?: unknown;
+  readonly expires?: unknown;
+  readonly priority?: unknown;
 }
 
 /** @throws TypeError for a grace that is no time */
