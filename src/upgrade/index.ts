@@ -7,3 +7,4 @@ export { type ExpressSessionOptions, expressSession } from "./express-session.ts
 export { type FastifySessionOptions, fastifySession } from "./fastify-session.ts";
 export { type IronSessionOptions, ironSession } from "./iron-session.ts";
 export type { OldCookieAttributes, UpgradeOptions } from "./options.ts";
+export type { OldStore } from "./signed-id.ts";
