@@ -39,7 +39,7 @@ export function guardWith(clock: Clock, timeout: Duration, events: SessionEvents
 export function guardStore(store: SessionStore, clock: Clock, timeout: Duration, events: SessionEvents): SessionStore {
   const guard = guardWith(clock, timeout, events);
   const guarded = <Args extends unknown[], Result>(operation: string, verb: (...args: Args) => Promise<Result>) =>
-    guard(operation, verb.bind(store) as typeof verb);
+    guard(operation, (...args: Args) => verb.apply(store, args));
   return {
     create: guarded("create", store.create),
     read: guarded("read", store.read),
