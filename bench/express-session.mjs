@@ -17,6 +17,8 @@ const { values: options } = parseArgs({
 });
 const rounds = Number(options.rounds ?? (options.quick ? 3 : 7));
 const count = Number(options.requests ?? (options.quick ? 2000 : 8000));
+/** Requests of one package before the other has its turn. Short, so that both see the same machine. */
+const TURN = 400;
 const SESSIONS = 500;
 
 const stores = only(options.variants, {
@@ -34,52 +36,74 @@ const packages = { genuine: "express-session", ours: "coatcheck/express-session"
 
 const runs = [];
 for (let round = 0; round < rounds; round++) {
-  for (const store of Object.keys(stores)) {
-    const order = Object.keys(packages);
-    if (round % 2 === 1) order.reverse();
-    for (const name of order) runs.push(...(await measure(name, store)));
-  }
+  for (const store of Object.keys(stores)) runs.push(...(await measure(round, store)));
   process.stderr.write(`round ${round + 1} of ${rounds}\n`);
 }
 console.log(report());
 
-/** All scenarios of one package on one store, in a process of its own. */
-async function measure(name, store) {
-  const child = fork(
-    fileURLToPath(new URL("express-session-server.mjs", import.meta.url)),
-    [name, store, `${SESSIONS}`],
-    {
-      env: { ...process.env, NODE_ENV: "production", NODE_NO_WARNINGS: "1" },
-    },
-  );
-  const answer = () =>
-    new Promise((resolve, reject) => {
-      child.once("message", resolve);
-      child.once("exit", (code) => reject(new Error(`the server of ${name} on ${store} ended with ${code}`)));
-    });
+/** Both packages on one store, each in a fresh process, of which one works and the other waits. */
+async function measure(round, store) {
+  const servers = [];
   try {
-    const { port, cookies } = await answer();
+    for (const name of reversedIn(round, Object.keys(packages))) servers.push(await start(name, store));
     const measured = [];
     for (const [scenario, { method, path, cookie }] of Object.entries(scenarios)) {
-      const requests = (cookie ? cookies : [undefined]).map((value) => message(method, path, port, value));
-      await load({ port, requests, count: Math.ceil(count / 2) });
-      child.send("cpu");
-      const before = await answer();
-      const taken = await load({ port, requests, count });
-      child.send("cpu");
-      const after = await answer();
-      const cpu = (after.user + after.system - before.user - before.system) / count;
-      measured.push({ name, store, scenario, cpu, rate: count / taken });
+      const sums = servers.map(({ name, port, cookies, cpuUsage }) => {
+        const requests = (cookie ? cookies : [undefined]).map((value) => message(method, path, port, value));
+        return { name, port, requests, cpuUsage, cpu: 0, seconds: 0 };
+      });
+      for (const { port, requests } of sums) await load({ port, requests, count: Math.ceil(count / 2) });
+      for (let done = 0, turn = 0; done < count; done += TURN, turn++)
+        for (const sum of reversedIn(turn, sums)) await take(sum, Math.min(TURN, count - done));
+      for (const { name, cpu, seconds } of sums)
+        measured.push({ name, store, scenario, cpu: cpu / count, rate: count / seconds });
     }
     return measured;
   } finally {
-    child.removeAllListeners("exit");
-    const ended = new Promise((resolve) => child.once("exit", resolve));
-    const clock = setTimeout(() => child.kill("SIGKILL"), 10_000);
-    if (child.connected) child.send("stop");
-    await ended;
-    clearTimeout(clock);
+    await Promise.all(servers.map((server) => server.stop()));
   }
+}
+
+/** One turn of one package. */
+async function take(sum, count) {
+  const before = await sum.cpuUsage();
+  sum.seconds += await load({ port: sum.port, requests: sum.requests, count });
+  const after = await sum.cpuUsage();
+  sum.cpu += after.user + after.system - before.user - before.system;
+}
+
+async function start(name, store) {
+  const program = fileURLToPath(new URL("express-session-server.mjs", import.meta.url));
+  const child = fork(program, [name, store, `${SESSIONS}`], {
+    env: { ...process.env, NODE_ENV: "production", NODE_NO_WARNINGS: "1" },
+    stdio: ["ignore", "ignore", "pipe", "ipc"],
+  });
+  let complaints = "";
+  child.stderr.on("data", (chunk) => {
+    complaints += chunk;
+  });
+  let fail;
+  const ended = new Promise((resolve) => child.once("close", resolve));
+  ended.then((code) => fail?.(new Error(`the server of ${name} on ${store} ended with ${code}\n${complaints}`)));
+  const answer = () =>
+    new Promise((resolve, reject) => {
+      fail = reject;
+      child.once("message", resolve);
+    });
+  return {
+    name,
+    ...(await answer()),
+    cpuUsage() {
+      child.send("cpu");
+      return answer();
+    },
+    async stop() {
+      if (child.connected) child.send("stop");
+      const clock = setTimeout(() => child.kill("SIGKILL"), 10_000);
+      await ended;
+      clearTimeout(clock);
+    },
+  };
 }
 
 /** A request as browsers send it, as bytes. */
@@ -101,8 +125,8 @@ function message(method, path, port, cookie) {
 function report() {
   const lines = [
     `Node ${process.versions.node}, ${cpus().length} × ${cpus()[0]?.model.trim() ?? "unknown CPU"}, Express 5. ` +
-      `Medians of ${rounds} rounds, ${count} requests each over 16 connections; the ratio is between neighbours in time, ` +
-      "with the smallest and the largest.",
+      `Medians of ${rounds} rounds, ${count} requests each over 16 connections, in turns of ${TURN}; the ratio is between both of ` +
+      "one round, with the smallest and the largest.",
   ];
   for (const [store, title] of Object.entries(stores)) {
     lines.push(
@@ -125,6 +149,10 @@ function report() {
     }
   }
   return lines.join("\n");
+}
+
+function reversedIn(turn, list) {
+  return turn % 2 === 1 ? list.toReversed() : list;
 }
 
 function median(values) {

@@ -28,7 +28,8 @@ export type { Migration, SchemaOptions, StandardSchema } from "./session/schema.
 export type { Session, SessionDataShape } from "./session/session.ts";
 export type { Sessions } from "./session/sessions.ts";
 export type { SecretHash, SessionId, SessionSecret } from "./session/token.ts";
-export type { RequestFacts, ResponseChanges, Transport } from "./session/transport.ts";
+export type { NamedCookie, RequestFacts, ResponseChanges, Transport } from "./session/transport.ts";
+export type { OldSession, OldTicket, UpgradeSource } from "./session/upgrade.ts";
 export type {
   ActingOptions,
   ActingSession,

@@ -26,6 +26,8 @@ export async function list(job: Job, filter: { userId: string | undefined; limit
   const shown: SessionRecord[] = [];
   const source = filter.userId === undefined ? sessionsOf(job.store) : await job.store.listByUser(filter.userId);
   for await (const record of source) {
+    // A mark of an upgrade is no session.
+    if (record.meta.upgradedTo !== undefined) continue;
     shown.push(record);
     if (shown.length >= filter.limit) break;
   }
@@ -122,6 +124,7 @@ export async function stats(job: Job): Promise<number> {
   const sum = { sessions: 0, expired: 0, signedIn: 0, dataBytes: 0 };
   let oldest: Instant | undefined;
   for await (const record of sessionsOf(job.store)) {
+    if (record.meta.upgradedTo !== undefined) continue;
     sum.sessions++;
     if (record.expiresAt <= now) sum.expired++;
     if (record.userId !== undefined) {

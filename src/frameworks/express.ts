@@ -14,15 +14,19 @@ import type { AccessClaims } from "../tokens/claims.ts";
 import { isFault } from "./error-answer.ts";
 import { answerError, onClose } from "./node.ts";
 import { headerOf, NodeRequest } from "./node-request.ts";
+import type { RequestSession } from "./request-session.ts";
 import { gateResponse } from "./response-gate.ts";
 
 export { accessTokenOf } from "../tokens/bearer.ts";
 
 declare global {
   namespace Express {
+    interface CoatcheckSessions {
+      express: Session;
+    }
     interface Request {
       /** The visitor's session. Declare its data by adding keys to `SessionDataShape`, or use `sessionOf` for types. */
-      session: Session;
+      session: RequestSession;
     }
   }
 }

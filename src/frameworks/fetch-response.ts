@@ -1,5 +1,6 @@
 import type { ResponseChanges } from "../session/transport.ts";
 import { errorAnswer, logFault } from "./error-answer.ts";
+import { withCookies } from "./set-cookie.ts";
 import { withVary } from "./vary.ts";
 
 /** A client that has gone away must not keep the session's other requests waiting. */
@@ -9,7 +10,8 @@ export function endTurnAtAbort(signal: AbortSignal, exchange: { end(): void }): 
 }
 
 /** A response with the session's cookie and headers: another one, because the application may use its own again. */
-export function withChanges(response: Response, { cookie, headers, varyBy }: ResponseChanges): Response {
+export function withChanges(response: Response, changes: ResponseChanges): Response {
+  const { cookie, headers, varyBy } = changes;
   const nothing = cookie === undefined && varyBy === undefined && headers.length === 0;
   // What is not between 200 and 599, such as a WebSocket's 101, cannot be made anew.
   if (nothing || response.status < 200) return response;
@@ -19,11 +21,9 @@ export function withChanges(response: Response, { cookie, headers, varyBy }: Res
     if (changed.has("Cache-Control")) changed.set("Vary", withVary(changed.get("Vary") ?? "", varyBy));
     else changed.set("Cache-Control", "no-store");
   }
-  if (cookie !== undefined) {
-    const others = response.headers.getSetCookie().filter((line) => !line.startsWith(`${cookie.name}=`));
-    changed.delete("Set-Cookie");
-    for (const line of [...others, cookie.line]) changed.append("Set-Cookie", line);
-  }
+  const lines = withCookies(response.headers.getSetCookie(), changes);
+  changed.delete("Set-Cookie");
+  for (const line of lines) changed.append("Set-Cookie", line);
   return new Response(response.body, { status: response.status, statusText: response.statusText, headers: changed });
 }
 

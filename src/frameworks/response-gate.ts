@@ -3,6 +3,7 @@ import type { ServerHttp2Stream } from "node:http2";
 import type { Exchange } from "../session/exchange.ts";
 import type { ResponseChanges } from "../session/transport.ts";
 import { logFault } from "./error-answer.ts";
+import { withCookies } from "./set-cookie.ts";
 import { withVary } from "./vary.ts";
 
 /** What is done with a response whose session could not be saved. Nothing has been sent of it. */
@@ -179,18 +180,17 @@ export class ResponseGate {
 }
 
 /** Puts the session's cookie and headers into a response that has not begun. */
-export function applyChanges(response: ServerResponse, { cookie, headers, varyBy }: ResponseChanges): void {
+export function applyChanges(response: ServerResponse, changes: ResponseChanges): void {
+  const { cookie, oldCookie, headers, varyBy } = changes;
   for (const [name, value] of headers) response.setHeader(name, value);
   if (varyBy !== undefined) {
     if (response.hasHeader("Cache-Control"))
       response.setHeader("Vary", withVary(String(response.getHeader("Vary") ?? ""), varyBy));
     else response.setHeader("Cache-Control", "no-store");
   }
-  if (cookie === undefined) return;
+  if (cookie === undefined && oldCookie === undefined) return;
   const present = response.getHeader("Set-Cookie") ?? [];
-  const lines = Array.isArray(present) ? present : [String(present)];
-  const others = lines.filter((line) => !line.startsWith(`${cookie.name}=`));
-  response.setHeader("Set-Cookie", [...others, cookie.line]);
+  response.setHeader("Set-Cookie", withCookies(Array.isArray(present) ? present : [String(present)], changes));
 }
 
 /** Ends a response that cannot be completed, so that the client does not take half of it for the whole. */

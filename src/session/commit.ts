@@ -85,6 +85,8 @@ async function save(work: UnitOfWork, release: string | undefined): Promise<void
 
 function renewalDue(work: UnitOfWork): boolean {
   if (work.record === undefined || work.headSent || work.passive || work.refusal !== undefined) return false;
+  // Else a client that does not get the answer would be left with neither token nor old cookie.
+  if (work.unconfirmed) return false;
   return !work.upkeepDone && work.core.lifetime.renewalDue(work.record, work.core.clock.now());
 }
 

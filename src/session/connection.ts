@@ -4,24 +4,24 @@ import type { RequestFacts, Transport } from "./transport.ts";
 
 /** The side of a request that a session needs to know. */
 export class Connection {
-  readonly #request: RequestFacts;
+  readonly request: RequestFacts;
   readonly #transport: Transport;
   #device: DeviceFacts | undefined;
 
   constructor(request: RequestFacts, transport: Transport) {
-    this.#request = request;
+    this.request = request;
     this.#transport = transport;
   }
 
   /** What is worth remembering of the client (row CC-06). */
   get device(): DeviceFacts {
-    this.#device ??= deviceOf(this.#request);
+    this.#device ??= deviceOf(this.request);
     return this.#device;
   }
 
   /** @throws InsecureTransportError when a token must not be sent over this connection */
   assertSecure(): void {
-    this.#transport.assertSecure(this.#request);
+    this.#transport.assertSecure(this.request);
   }
 }
 

@@ -6,6 +6,7 @@ import type { LifetimePolicy } from "./lifetime.ts";
 import type { SessionPatch, SessionRecord } from "./record.ts";
 import { patchData } from "./record.ts";
 import type { DataSchema } from "./schema.ts";
+import type { Upgrade } from "./upgrade.ts";
 import type { UserSessions } from "./user-sessions.ts";
 
 /** What all sessions of one `createSessions` share. */
@@ -19,6 +20,7 @@ export interface SessionCore {
   /** Whether data of an anonymous session stays at login: all of it, none, or these keys. */
   readonly keepAtLogin: boolean | readonly string[];
   readonly users: UserSessions;
+  readonly upgrade: Upgrade | undefined;
 }
 
 /** Texts of a record's data in the present shape: migrated and checked where a schema asks for it. */

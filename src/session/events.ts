@@ -6,6 +6,8 @@ import type { SessionId } from "./token.ts";
 export interface SessionEventDetails {
   /** A record was made. */
   created: unknown;
+  /** A visitor came with a session of another library and was given a native one: a record was made. */
+  upgraded: unknown;
   /** A user was attached; the secret is new. */
   login: unknown;
   /** The user authenticated again (step-up); the secret is new. */

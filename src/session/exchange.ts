@@ -1,8 +1,11 @@
 import type { Session } from "./session.ts";
 import type { RequestFacts, ResponseChanges, Transport } from "./transport.ts";
 import type { EndTurn } from "./turns.ts";
+import type { Outgoing } from "./unit-of-work.ts";
 
 const NOTHING: ResponseChanges = { headers: [] };
+/** As with every Set-Cookie (row TR-01). */
+const NO_STORE: ResponseChanges["headers"] = [["Cache-Control", "no-store"]];
 
 /**
  * One request and its response, for those who write an adapter. Open, run the handler, `commit` before the first byte of
@@ -37,17 +40,22 @@ export class Exchange<Data extends object> {
    * then, so the turn ends here: a long response keeps nobody waiting.
    */
   responseChanges(): ResponseChanges {
-    const { outgoing, userId } = this.session;
+    const { outgoing, oldCookie, userId } = this.session;
     this.session.headSent();
     this.end();
-    if (outgoing === undefined) return userId === undefined ? NOTHING : { headers: [], varyBy: this.#transport.varyBy };
-    if (outgoing === "clear") return this.#transport.clear(this.#request);
-    return this.#transport.write(this.#request, outgoing.token, outgoing.lifetime);
+    const changes = this.#tokenChanges(outgoing, userId);
+    return oldCookie === undefined ? changes : { ...changes, oldCookie, headers: NO_STORE };
   }
 
   /** Ends the turn of a request that came to no response, because the client has gone away or the handler failed. */
   end(): void {
     this.session.releaseLease();
     this.#endTurn();
+  }
+
+  #tokenChanges(outgoing: Outgoing, userId: string | undefined): ResponseChanges {
+    if (outgoing === undefined) return userId === undefined ? NOTHING : { headers: [], varyBy: this.#transport.varyBy };
+    if (outgoing === "clear") return this.#transport.clear(this.#request);
+    return this.#transport.write(this.#request, outgoing.token, outgoing.lifetime);
   }
 }

@@ -41,8 +41,10 @@ export class LifetimePolicy {
   readonly renewEvery: Duration | undefined;
   readonly #normal: Lifetime;
   readonly #remembered: Lifetime;
+  readonly #upgradeGrace: Duration;
 
-  constructor(options: LifetimeOptions | LifetimePreset = {}) {
+  /** `upgradeGrace`: for how long the session of another library lives on beside the native one. */
+  constructor(options: LifetimeOptions | LifetimePreset = {}, upgradeGrace: Duration = 0) {
     if (typeof options === "string" && !Object.hasOwn(PRESETS, options))
       throw new TypeError(`lifetime: there is no preset ${JSON.stringify(options)}`);
     const given: LifetimeOptions = typeof options === "string" ? PRESETS[options] : options;
@@ -55,6 +57,7 @@ export class LifetimePolicy {
             idle: given.remember?.idle ?? Math.max(days(14), this.#normal.idle),
             absolute: given.remember?.absolute ?? Math.max(days(30), this.#normal.absolute),
           });
+    this.#upgradeGrace = upgradeGrace;
     this.recentAuth = given.recentAuth ?? minutes(5);
     if (!(this.recentAuth > 0)) throw new TypeError("lifetime.recentAuth must be a positive number of milliseconds");
     this.renewEvery = given.renewEvery;
@@ -85,8 +88,16 @@ export class LifetimePolicy {
     return now - record.seenAt >= Math.min(minutes(1), this.#limits(record).idle / 10);
   }
 
-  renewalDue(record: SessionRecord, now: Instant): boolean {
-    return this.renewEvery !== undefined && now - record.meta.secretAt >= this.renewEvery;
+  /** Whether the secret is old enough to be changed; the first one after an upgrade is, once the grace is over. */
+  renewalDue({ meta }: SessionRecord, now: Instant): boolean {
+    const age = now - meta.secretAt;
+    if (meta.upgradedFrom !== undefined && age >= this.#upgradeGrace) return true;
+    return this.renewEvery !== undefined && age >= this.renewEvery;
+  }
+
+  /** Whether a cookie that was kept this long is a remembered user's: the longer limits must not make it live longer. */
+  remembers(kept: Duration | undefined): boolean {
+    return kept !== undefined && kept >= this.#remembered.idle;
   }
 
   #limits(record: Pick<SessionRecord, "meta">): Lifetime {

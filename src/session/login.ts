@@ -1,6 +1,7 @@
 import { SessionEndedError, SessionLimitError, StoreUnavailableError } from "./errors.ts";
 import type { SessionRecord } from "./record.ts";
 import { everything, type Keep, NO_TEXTS, nothing, type UnitOfWork } from "./unit-of-work.ts";
+import { endOld } from "./upgrade.ts";
 import { create, rotate } from "./write.ts";
 
 export interface LoginOptions {
@@ -25,7 +26,10 @@ export async function login(work: UnitOfWork, userId: string, options: LoginOpti
   const left = keepsAll(work, userId) ? await loginInPlace(work, userId, authenticated) : ownRecord(work);
   if (left !== "kept") {
     await loginAnew(work, userId, authenticated);
-    if (left !== undefined) await work.core.strategy.remove(left);
+    if (left !== undefined) {
+      await endOld(work, left);
+      await work.core.strategy.remove(left);
+    }
   }
   if (!(await users.enforceLimit(work.record as SessionRecord))) {
     // Racing logins agreed that this one is the surplus. What an anonymous visitor gathered goes on anonymously.

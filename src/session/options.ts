@@ -4,6 +4,7 @@ import type { Codec } from "./codec.ts";
 import type { ConflictPolicy } from "./data.ts";
 import type { LifetimeOptions, LifetimePreset } from "./lifetime.ts";
 import type { SchemaOptions } from "./schema.ts";
+import type { UpgradeSource } from "./upgrade.ts";
 import type { SessionLimit } from "./user-sessions.ts";
 
 /** What the sessions of an application are made of, apart from transport and CSRF. All have safe defaults but the store. */
@@ -22,6 +23,8 @@ export interface SessionsSettings<Data extends object> extends SchemaOptions<Dat
   readonly sessionsPerUser?: SessionLimit;
   /** How unsafe requests of one session take turns; `false` for not at all. */
   readonly turns?: TurnsOptions | false;
+  /** Where visitors come from who had a session of another library: `expressSession(…)` of `coatcheck/upgrade`. */
+  readonly upgradeFrom?: UpgradeSource;
   /** How long the store may take to answer, in milliseconds. Default 2000. */
   readonly storeTimeout?: Duration;
   /** Most bytes that the data of a session may take. Default 65536. */

@@ -35,6 +35,10 @@ export interface SessionMeta {
   readonly flashes?: readonly Flash[];
   /** Version of the application's data, for migrations. Absent means 0. */
   readonly dataVersion?: number;
+  /** The key of another library's session that this one goes on from, until that is retired. */
+  readonly upgradedFrom?: string;
+  /** In a mark: the session that an old one has become. A mark is no session itself. */
+  readonly upgradedTo?: SessionId;
 }
 
 /** A claim on a session for the length of one unsafe request, so that requests in several processes take turns. */

@@ -6,7 +6,9 @@ import { CsrfTokenError, RecentAuthRequiredError, SessionEndedError } from "./er
 import { type LoginOptions, login } from "./login.ts";
 import type { Flash } from "./record.ts";
 import { newSecret, type SecretHash, type SessionId, sameHash } from "./token.ts";
+import type { NamedCookie } from "./transport.ts";
 import { nothing, type Outgoing, type UnitOfWork } from "./unit-of-work.ts";
+import { endOld } from "./upgrade.ts";
 import { rotate, update } from "./write.ts";
 
 /**
@@ -290,6 +292,22 @@ export class Session<Data extends object = SessionDataShape> {
     return this.#work.outgoing;
   }
 
+  /** @internal What makes the client forget the cookie of another library. */
+  get oldCookie(): NamedCookie | undefined {
+    return this.#work.oldCookie;
+  }
+
+  /** @internal The session was opened by the cookie of another library: the client gets the token. */
+  handOver(token: string): void {
+    this.#work.unconfirmed = true;
+    this.#work.send(token);
+  }
+
+  /** @internal The cookie of another library opens nothing any more. */
+  clearOldCookie(): void {
+    this.#work.clearOldCookie();
+  }
+
   /** @internal From now on no token can be sent any more. */
   headSent(): void {
     this.#work.headSent = true;
@@ -308,6 +326,7 @@ export class Session<Data extends object = SessionDataShape> {
       // A rotated-out token cannot end the session of which it was: better refused than taken for done.
       if (work.refusal !== undefined && work.record === undefined) throw work.refused(work.refusal);
       if (work.record !== undefined) {
+        await endOld(work);
         await work.core.strategy.remove(work.record);
         work.emit(how, {});
       }

@@ -20,10 +20,11 @@ import { LifetimePolicy } from "./lifetime.ts";
 import type { RouteOptions, SessionsSettings } from "./options.ts";
 import { DataSchema } from "./schema.ts";
 import { Session, type SessionDataShape } from "./session.ts";
-import { guardStore } from "./store-guard.ts";
-import type { RequestFacts, Transport } from "./transport.ts";
+import { guardStore, guardWith } from "./store-guard.ts";
+import type { Presented, RequestFacts, Transport } from "./transport.ts";
 import { type EndTurn, Turns } from "./turns.ts";
 import { type Beginning, UnitOfWork } from "./unit-of-work.ts";
+import { Upgrade } from "./upgrade.ts";
 import { type SessionsOfUser, UserSessions } from "./user-sessions.ts";
 
 /** The sessions of one application. */
@@ -59,10 +60,13 @@ export class Sessions<Data extends object = SessionDataShape> {
       if (text !== undefined) initial.set(key, text);
     }
     const events = new SessionEvents();
-    const lifetime = new LifetimePolicy(settings.lifetime);
+    const { upgradeFrom } = settings;
+    if (upgradeFrom !== undefined && !transport.ambient)
+      throw new TypeError("upgradeFrom needs a transport by cookie: the cross-site check protects the old cookie too");
+    const lifetime = new LifetimePolicy(settings.lifetime, upgradeFrom?.grace);
     const store = guardStore(settings.store, clock, storeTimeout, events);
     this.#store = store;
-    this.#core = {
+    const core = {
       strategy: new ServerSide(store),
       clock,
       lifetime,
@@ -72,6 +76,9 @@ export class Sessions<Data extends object = SessionDataShape> {
       keepAtLogin: settings.keepAtLogin ?? true,
       users: new UserSessions(store, clock, lifetime, events, settings.sessionsPerUser),
     };
+    const upgrade =
+      upgradeFrom && new Upgrade(upgradeFrom, core, settings.store, guardWith(clock, storeTimeout, events));
+    this.#core = { ...core, upgrade };
     this.#transport = transport;
     this.#crossSite = crossSite;
     this.#turns = turns === false ? undefined : new Turns(clock, wait);
@@ -90,7 +97,7 @@ export class Sessions<Data extends object = SessionDataShape> {
     const presented = this.#transport.read(request);
     // Frameworks that hand WebSocket upgrades to their handlers ask for them like any GET (row CS-11).
     const upgrade = request.header("upgrade")?.toLowerCase() === "websocket";
-    if (route.crossSite !== "allow") this.#assertSameSite(request, presented.kind !== "none", upgrade);
+    if (route.crossSite !== "allow") this.#assertSameSite(request, presented, upgrade);
     return this.#open(request, route, presented);
   }
 
@@ -102,7 +109,7 @@ export class Sessions<Data extends object = SessionDataShape> {
    */
   async openUpgrade(request: RequestFacts): Promise<Session<Data>> {
     const presented = this.#transport.read(request);
-    this.#assertSameSite(request, presented.kind !== "none", true);
+    this.#assertSameSite(request, presented, true);
     const exchange = await this.#open(request, { turns: false }, presented);
     exchange.responseChanges();
     return exchange.session;
@@ -113,8 +120,17 @@ export class Sessions<Data extends object = SessionDataShape> {
     return this.#core.users.of(userId);
   }
 
-  /** Ends every session of everybody; the number ended. */
-  revokeEveryone(): Promise<number> {
+  /**
+   * Ends every session of everybody; the number ended. With `upgradeFrom`, those of the other library too: rejects when that
+   * cannot be done, and the native ones are ended all the same.
+   */
+  async revokeEveryone(): Promise<number> {
+    try {
+      await this.#core.upgrade?.endAll();
+    } catch (error) {
+      await this.#core.users.revokeEveryone();
+      throw error;
+    }
     return this.#core.users.revokeEveryone();
   }
 
@@ -139,19 +155,55 @@ export class Sessions<Data extends object = SessionDataShape> {
     await this.#store.close?.();
   }
 
-  async #open(
-    request: RequestFacts,
-    route: RouteOptions,
-    presented: ReturnType<Transport["read"]>,
-  ): Promise<Exchange<Data>> {
+  async #open(request: RequestFacts, route: RouteOptions, presented: Presented): Promise<Exchange<Data>> {
     this.#cleanUp.start();
-    const connection = new Connection(request, this.#transport);
-    const report: Report = (type, details, facts) => this.#emit(connection, type, details, facts);
-    const begin = (beginning: Beginning, refusal: CoatcheckError | undefined, endTurn: EndTurn) => {
-      const work = new UnitOfWork(this.#core, connection, beginning, { passive: route.passive ?? false, refusal });
-      return new Exchange(new Session<Data>(work), request, this.#transport, endTurn);
-    };
+    const opening = this.#opening(request, route);
+    const exchange = await this.#openToken(opening, presented);
+    const { session } = exchange;
+    if (this.#core.upgrade === undefined || presented.kind === "duplicate") return exchange;
+    return session.isNew && !session.readOnly ? this.#openOld(opening, exchange) : exchange;
+  }
 
+  /** What all attempts to open a session for one request have in common. */
+  #opening(request: RequestFacts, route: RouteOptions): Opening<Data> {
+    const connection = new Connection(request, this.#transport);
+    return {
+      request,
+      route,
+      connection,
+      report: (type, details, facts) => this.#emit(connection, type, details, facts),
+      begin: (beginning, refusal, endTurn) => {
+        const work = new UnitOfWork(this.#core, connection, beginning, { passive: route.passive ?? false, refusal });
+        return new Exchange(new Session<Data>(work), request, this.#transport, endTurn);
+      },
+    };
+  }
+
+  /** Opens the session that another library's cookie has become or becomes now. `anonymous` if there is none. */
+  async #openOld(opening: Opening<Data>, anonymous: Exchange<Data>): Promise<Exchange<Data>> {
+    const upgrade = this.#core.upgrade as Upgrade;
+    const { request, route, connection, report, begin } = opening;
+    const ticket = upgrade.present(request);
+    if (ticket === undefined) return anonymous;
+    anonymous.end();
+    connection.assertSecure();
+    let token: string | undefined;
+    try {
+      token = await upgrade.tokenFor(ticket, connection, report);
+    } catch (error) {
+      if (error instanceof StoreUnavailableError && route.storeDown === "anonymous")
+        return begin(ANONYMOUS, error, noTurn);
+      throw error;
+    }
+    const exchange = token === undefined ? anonymous : await this.#openToken(opening, { kind: "token", text: token });
+    const { session } = exchange;
+    if (session.readOnly) return exchange;
+    if (token === undefined || session.isNew) session.clearOldCookie();
+    else session.handOver(token);
+    return exchange;
+  }
+
+  async #openToken({ request, route, report, begin }: Opening<Data>, presented: Presented): Promise<Exchange<Data>> {
     const text = presented.kind === "token" ? presented.text : undefined;
     if (text === undefined || !this.#core.strategy.wellFormed(text)) {
       const exchange = begin(ANONYMOUS, undefined, noTurn);
@@ -176,8 +228,9 @@ export class Sessions<Data extends object = SessionDataShape> {
     }
   }
 
-  #assertSameSite(request: RequestFacts, hasToken: boolean, upgrade: boolean): void {
+  #assertSameSite(request: RequestFacts, presented: Presented, upgrade: boolean): void {
     if (this.#crossSite === undefined || !this.#transport.ambient) return;
+    const hasToken = presented.kind !== "none" || this.#core.upgrade?.present(request) !== undefined;
     try {
       if (upgrade) this.#crossSite.assertUpgradeAllowed(request, hasToken);
       else this.#crossSite.assertAllowed(request, hasToken);
@@ -199,6 +252,15 @@ export class Sessions<Data extends object = SessionDataShape> {
     const common = { at: clock.now(), device: connection.device, ...facts };
     events.emit({ type, ...common, ...(details as object) } as SessionEvent<Type>);
   }
+}
+
+/** One request whose session is being opened. */
+interface Opening<Data extends object> {
+  readonly request: RequestFacts;
+  readonly route: RouteOptions;
+  readonly connection: Connection;
+  readonly report: Report;
+  begin(beginning: Beginning, refusal: CoatcheckError | undefined, endTurn: EndTurn): Exchange<Data>;
 }
 
 const ANONYMOUS: Beginning = { kind: "anonymous" };

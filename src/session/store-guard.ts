@@ -3,14 +3,16 @@ import type { Clock, Duration } from "./clock.ts";
 import { CorruptRecordError, StoreUnavailableError } from "./errors.ts";
 import type { SessionEvents } from "./events.ts";
 
-/** The store as the core sees it: every verb answers within `timeout` or rejects with `StoreUnavailableError`. */
-export function guardStore(store: SessionStore, clock: Clock, timeout: Duration, events: SessionEvents): SessionStore {
-  function guarded<Args extends unknown[], Result>(
-    operation: string,
-    verb: (...args: Args) => Promise<Result>,
-  ): (...args: Args) => Promise<Result> {
-    return (...args) =>
-      new Promise<Result>((resolve, reject) => {
+/** Makes an operation of a store answer within a time or reject with `StoreUnavailableError`, which is reported. */
+export type Guard = <Args extends unknown[], Result>(
+  operation: string,
+  verb: (...args: Args) => Promise<Result>,
+) => (...args: Args) => Promise<Result>;
+
+export function guardWith(clock: Clock, timeout: Duration, events: SessionEvents): Guard {
+  return (operation, verb) =>
+    (...args) =>
+      new Promise((resolve, reject) => {
         let waiting = true;
         const fail = (cause: unknown) => {
           if (!waiting) return;
@@ -22,7 +24,7 @@ export function guardStore(store: SessionStore, clock: Clock, timeout: Duration,
         };
         const cancel = clock.schedule(() => fail(new Error(`no answer within ${timeout} ms`)), timeout);
         try {
-          verb.apply(store, args).then((result) => {
+          verb(...args).then((result) => {
             waiting = false;
             cancel();
             resolve(result);
@@ -31,7 +33,13 @@ export function guardStore(store: SessionStore, clock: Clock, timeout: Duration,
           fail(cause);
         }
       });
-  }
+}
+
+/** The store as the core sees it: every verb answers within `timeout` or rejects with `StoreUnavailableError`. */
+export function guardStore(store: SessionStore, clock: Clock, timeout: Duration, events: SessionEvents): SessionStore {
+  const guard = guardWith(clock, timeout, events);
+  const guarded = <Args extends unknown[], Result>(operation: string, verb: (...args: Args) => Promise<Result>) =>
+    guard(operation, (...args: Args) => verb.apply(store, args));
   return {
     create: guarded("create", store.create),
     read: guarded("read", store.read),

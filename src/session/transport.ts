@@ -21,10 +21,18 @@ export type Presented =
   /** More than one: an attack or a misconfiguration, so none counts (row ID-09). */
   | { readonly kind: "duplicate" };
 
+/** A Set-Cookie line, and the cookie's name, whose other lines it replaces (row CK-11). */
+export interface NamedCookie {
+  readonly name: string;
+  readonly line: string;
+}
+
 /** What the response must say so that the client keeps or drops its token. */
 export interface ResponseChanges {
-  /** The one Set-Cookie line of ours, and the cookie's name, whose other lines it replaces (row CK-11). */
-  readonly cookie?: { readonly name: string; readonly line: string };
+  /** The one of ours. */
+  readonly cookie?: NamedCookie;
+  /** The one that makes the client forget the cookie of another library. */
+  readonly oldCookie?: NamedCookie;
   /** Headers to set. */
   readonly headers: ReadonlyArray<readonly [name: string, value: string]>;
   /**

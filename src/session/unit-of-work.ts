@@ -7,6 +7,7 @@ import type { SessionEvent, SessionEventDetails, SessionEventType } from "./even
 import { checkedFlashes } from "./flashes.ts";
 import { type Flash, patchData, type SessionMeta, type SessionPatch, type SessionRecord } from "./record.ts";
 import { newSessionId, type SecretHash, type SessionId, type SessionSecret } from "./token.ts";
+import type { NamedCookie } from "./transport.ts";
 
 /** What the response has to tell the client about its token. */
 export type Outgoing = { readonly token: string; readonly lifetime: Duration | undefined } | "clear" | undefined;
@@ -75,6 +76,10 @@ export class UnitOfWork {
   /** An update of the record as it was at `version` that may have been made or not. It must not be made twice. */
   doubt: { readonly version: number; readonly error: StoreUnavailableError } | undefined;
   outgoing: Outgoing;
+  /** What makes the client forget the cookie of another library, once that opens nothing any more. */
+  oldCookie: NamedCookie | undefined;
+  /** The request was opened by that cookie: the client has not shown yet that it has the token. */
+  unconfirmed = false;
   /** Activity has been written down or the secret renewed: once for a request, whether or not it came off. */
   upkeepDone = false;
   headSent = false;
@@ -196,6 +201,10 @@ export class UnitOfWork {
     const record = this.record as SessionRecord;
     const kept = record.meta.remember ? lifetime.absoluteDeadline(record) - clock.now() : undefined;
     this.outgoing = { token, lifetime: kept };
+  }
+
+  clearOldCookie(): void {
+    this.oldCookie = this.core.upgrade?.clear(this.connection.request);
   }
 
   /** @throws HeadersSentError, InsecureTransportError */

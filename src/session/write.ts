@@ -6,6 +6,7 @@ import { checkedFlashes } from "./flashes.ts";
 import { applyPatch, type SessionMeta, type SessionRecord } from "./record.ts";
 import { hashSecret, newSecret, newSessionId, type SecretHash, type SessionSecret, sameHash } from "./token.ts";
 import { type Change, everything, type Keep, type Texts, type UnitOfWork } from "./unit-of-work.ts";
+import { endOld } from "./upgrade.ts";
 
 /** How often a write is tried again when other requests keep being first. */
 const ATTEMPTS = 32;
@@ -77,6 +78,7 @@ export async function rotate(
   graceUntil?: Instant,
 ): Promise<boolean> {
   work.assertCanSend(operation);
+  await endOld(work);
   const secret = newSecret();
   const secretHash = await hashSecret(secret);
   const { clock, lifetime } = work.core;
@@ -85,7 +87,7 @@ export async function rotate(
     // Another request has renewed it already.
     if (graceUntil !== undefined && !lifetime.renewalDue(record, now)) return undefined;
     const changes = work.changes(record, texts);
-    const { previousUntil: _, ...meta } = changes?.patch.meta ?? record.meta;
+    const { previousUntil: _, upgradedFrom: __, ...meta } = changes?.patch.meta ?? record.meta;
     const changed = change?.(meta, now);
     const rotated: SessionMeta = {
       ...meta,

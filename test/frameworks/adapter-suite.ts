@@ -1,5 +1,14 @@
 import { createHash } from "node:crypto";
-import { createSessions, HeadersSentError, hours, minutes, type SessionEvent, type Sessions, seconds } from "coatcheck";
+import {
+  createSessions,
+  HeadersSentError,
+  hours,
+  minutes,
+  type SessionEvent,
+  type Sessions,
+  seconds,
+  type UpgradeSource,
+} from "coatcheck";
 import { afterEach, beforeEach, describe, expect, it, vi } from "vitest";
 import type { Adapter, Route } from "./adapters.ts";
 import type { Answer, Sending, Served } from "./servers.ts";
@@ -749,6 +758,36 @@ export function adapterSuite(adapter: Adapter): void {
       expect(JSON.parse(answer.text)).toEqual({ user: "ada" });
       const twice = await served.send("/read", { headers: { cookie: [cookie, cookie] } }).whole;
       expect([JSON.parse(twice.text), own(twice)]).toEqual([{}, [deletion]]);
+    });
+
+    it("an old cookie of another library becomes a session of ours, and is cleared when that ends", async () => {
+      const upgradeFrom: UpgradeSource = {
+        grace: minutes(5),
+        present: (request) =>
+          request.header("cookie")?.includes("old=good")
+            ? { key: "1", proof: "good", read: async () => ({ data: { n: 7 }, expiresAt: undefined, kept: undefined }) }
+            : undefined,
+        userId: () => "ada",
+        end: async () => {},
+        endAll: async () => {},
+        clear: () => ({ name: "old", line: "old=; Max-Age=0" }),
+      };
+      const foreign: Route = {
+        path: "/bye",
+        async handle({ session }) {
+          await session.logout();
+          return { headers: [["Set-Cookie", "a=1"]], body: "bye" };
+        },
+      };
+      await start([foreign], { upgradeFrom });
+      const first = await get("/read", "old=good");
+      expect(JSON.parse(first.text)).toEqual({ n: 7, user: "ada" });
+      expect(first.cookies).toHaveLength(1);
+      const gone = await get("/bye", `old=good; ${cookieOf(first)}`);
+      expect(gone.cookies.toSorted()).toEqual(["a=1", "old=; Max-Age=0", own(gone)[0]].toSorted());
+      expect(own(gone)).toEqual([deletion]);
+      expect(await get("/read", "old=good")).toMatchObject({ text: "{}", cookies: ["old=; Max-Age=0"] });
+      expect((await get("/read", "old=good")).headers["cache-control"]).toBe("no-store");
     });
 
     it("TR-07: too many or too large cookies are a 431, and losing any one is no error", async () => {

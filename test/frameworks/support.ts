@@ -18,6 +18,7 @@ export const watchedStore = (): UnreliableStore => new UnreliableStore(memorySto
 /** Every kind of event. */
 export const EVENTS = [
   "created",
+  "upgraded",
   "login",
   "elevated",
   "renewed",

@@ -29,6 +29,7 @@ export type VisitSession = Session<Visit>;
 
 const EVENT_TYPES: Record<SessionEventType, true> = {
   created: true,
+  upgraded: true,
   login: true,
   elevated: true,
   renewed: true,

@@ -11,7 +11,6 @@ declare global {
       expressSession: Session & Partial<SessionData>;
     }
     interface Request {
-      // @ts-expect-error: `coatcheck/express` declares it too, and a program that has both takes the first.
       session: RequestSession;
       /** The id of the session, as `req.session.id`. */
       sessionID: string;

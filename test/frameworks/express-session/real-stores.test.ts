@@ -1,33 +1,8 @@
-import { randomBytes } from "node:crypto";
-import { mkdtempSync, rmSync } from "node:fs";
-import { createRequire } from "node:module";
-import { tmpdir } from "node:os";
-import { join } from "node:path";
-import Database from "libsql";
-import { MongoClient } from "mongodb";
-import pg from "pg";
-import { createClient } from "redis";
-import { afterAll, afterEach, beforeAll, describe, expect, it, vi } from "vitest";
-import { describeWithService } from "../../services/services.ts";
-import {
-  genuine,
-  type Handler,
-  idIn,
-  type Kind,
-  kinds,
-  lab,
-  packages,
-  type SessionPackage,
-  type Untyped,
-} from "./support.ts";
+import { expect, it } from "vitest";
+import { describeRealStores } from "./real-store-kinds.ts";
+import { genuine, type Handler, idIn, type Kind, kinds, lab, packages, type SessionPackage } from "./support.ts";
 
-const require = createRequire(import.meta.url);
 const [, { session }] = packages;
-/** In the names of all that these tests leave in a shared server for a while. */
-const own = `coatcheck_test_${process.pid}_${randomBytes(3).toString("hex")}`;
-
-/** Makes a store for one package, on the same data as for the other. */
-type MakeStore = (session: SessionPackage) => Untyped;
 
 const app: Handler = (request, response, next) => {
   const done = (error?: unknown) => (error ? next(error) : response.end(JSON.stringify(request.session ?? null)));
@@ -56,7 +31,7 @@ const app: Handler = (request, response, next) => {
 };
 
 /** What every store has to do, for applications and with sessions of the genuine package. */
-function storeSuite(makeStore: MakeStore): void {
+describeRealStores((makeStore, name) => {
   const at = async (of: SessionPackage, kind: Kind = "Express 5") => {
     const store = makeStore(of);
     const served = await lab(of, kind).serve({ store, cookie: { maxAge: 3_600_000 } }, app);
@@ -133,100 +108,14 @@ function storeSuite(makeStore: MakeStore): void {
     await Promise.all(Array.from({ length: 20 }, () => served.send("/", { method: "POST", cookie })));
     expect(JSON.parse((await served.get("/read", cookie)).body).n).toBe(21);
   });
-}
 
-describeWithService("redis", ({ url }) => {
-  const { RedisStore } = require("connect-redis");
-  const client = createClient({ url });
-  beforeAll(async () => {
-    await client.connect();
-  });
-  afterAll(async () => {
-    await new RedisStore({ client, prefix: `${own}:` }).clear();
-    client.destroy();
-  });
-
-  describe("connect-redis", () => {
-    storeSuite(() => new RedisStore({ client, prefix: `${own}:` }));
-
-    it("expires with the cookie, also when nothing changed", async () => {
-      const store = new RedisStore({ client, prefix: `${own}:` });
-      const served = await lab(session, "Express 5").serve({ store, cookie: { maxAge: 3_600_000 } }, app);
-      const first = await served.get();
-      const key = `${own}:${idIn(first)}`;
-      await client.expire(key, 10);
-      await served.get("/read", first.cookie);
-      expect(await client.ttl(key)).toBeGreaterThan(3590);
-    });
-  });
-});
-
-describeWithService("postgres", ({ url }) => {
-  const pool = new pg.Pool({ connectionString: url, max: 4 });
-  beforeAll(async () => {
-    await pool.query(`CREATE SCHEMA ${own}`);
-  });
-  afterAll(async () => {
-    await pool.query(`DROP SCHEMA ${own} CASCADE`);
-    await pool.end();
-  });
-
-  describe("connect-pg-simple", () => {
-    const stores = new Map<SessionPackage, Untyped>();
-    storeSuite((of) => {
-      const Store = require("connect-pg-simple")(of);
-      const options = { pool, schemaName: own, createTableIfMissing: true, pruneSessionInterval: false };
-      const store = stores.get(of) ?? new Store(options);
-      stores.set(of, store);
-      return store;
-    });
-  });
-});
-
-describeWithService("mongodb", ({ url }) => {
-  const { MongoStore } = require("connect-mongo");
-  const client = new MongoClient(url);
-  afterAll(async () => {
-    await client.db(own).dropDatabase();
-    await client.close();
-  });
-
-  describe("connect-mongo", () => {
-    let store: Untyped;
-    storeSuite(() => {
-      store ??= MongoStore.create({ client, dbName: own, autoRemove: "disabled" });
-      return store;
-    });
-  });
-});
-
-describe("session-file-store", () => {
-  const path = mkdtempSync(join(tmpdir(), `${own}-`));
-  afterAll(() => rmSync(path, { recursive: true, force: true }));
-  storeSuite((of) => {
-    const Store = require("session-file-store")(of);
-    return new Store({ path, retries: 0, reapInterval: -1, logFn: () => {} });
-  });
-});
-
-describe("better-sqlite3-session-store, with libsql as its client", () => {
-  const folder = mkdtempSync(join(tmpdir(), `${own}-`));
-  const client = new Database(join(folder, "sessions.db"));
-  const timers: NodeJS.Timeout[] = [];
-  afterEach(() => {
-    for (const timer of timers.splice(0)) clearInterval(timer);
-  });
-  afterAll(() => {
-    client.close();
-    rmSync(folder, { recursive: true, force: true });
-  });
-  storeSuite((of) => {
-    const Store = require("better-sqlite3-session-store")(of);
-    // It begins a clean-up that it cannot be told to end.
-    const spy = vi.spyOn(globalThis, "setInterval");
-    const store = new Store({ client, expired: { clear: true, intervalMs: 900_000 } });
-    timers.push(...spy.mock.results.map(({ value }) => value));
-    spy.mockRestore();
-    return store;
+  it.runIf(name === "connect-redis")("expires with the cookie, also when nothing changed", async () => {
+    const store = makeStore(session);
+    const served = await lab(session, "Express 5").serve({ store, cookie: { maxAge: 3_600_000 } }, app);
+    const first = await served.get();
+    const key = `${store.prefix}${idIn(first)}`;
+    await store.client.expire(key, 10);
+    await served.get("/read", first.cookie);
+    expect(await store.client.ttl(key)).toBeGreaterThan(3590);
   });
 });

@@ -1,5 +1,5 @@
 import { spawnSync } from "node:child_process";
-import { mkdirSync, mkdtempSync, readFileSync, rmSync, symlinkSync, writeFileSync } from "node:fs";
+import { mkdirSync, mkdtempSync, rmSync, symlinkSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join, resolve } from "node:path";
 import { afterAll, beforeAll, expect, it } from "vitest";
@@ -141,9 +141,7 @@ it("a CommonJS application has the function by require", () => {
   expect(complaints("common.cts", application)).toBe("");
 });
 
-const native = readFileSync(join(root, "src/frameworks/express.ts"), "utf8");
-
-it.runIf(native.includes("CoatcheckSessions"))("an application may use coatcheck/express beside it", () => {
+it("an application may use coatcheck/express beside it", () => {
   const application = `
     import express from "express";
     import session from "coatcheck/express-session";
