@@ -50,14 +50,23 @@ export async function judge(
     const { outcome, record } = opened;
     const now = clock.now();
     const facts = { sessionId: record.id, ...(record.userId === undefined ? undefined : { userId: record.userId }) };
+    const lease = record.lease?.holder === holder ? holder : undefined;
+    // Who begins without the session must not keep its other requests waiting.
+    const giveBack = () => {
+      if (lease !== undefined) strategy.release(record, lease).catch(() => {});
+    };
     const reason = lifetime.expired(record, now);
     if (reason !== undefined) {
+      giveBack();
       report("expired", { reason }, facts);
       return ANONYMOUS;
     }
     if (outcome === "current") {
-      const lease = record.lease?.holder === holder ? holder : undefined;
-      return { beginning: { kind: "stored", ...opened, texts: await presentTexts(core, record), lease } };
+      const texts = await presentTexts(core, record).catch((error) => {
+        giveBack();
+        throw error;
+      });
+      return { beginning: { kind: "stored", ...opened, texts, lease } };
     }
     // The grace of a periodic renewal is for reading only; a security rotation has none (row RN-04).
     const refusal = new SessionEndedError("rotated");

@@ -1,4 +1,4 @@
-import { minutes, seconds } from "coatcheck";
+import { minutes, SessionDataError, seconds } from "coatcheck";
 import { memoryStore } from "coatcheck/memory";
 import { TestClock } from "coatcheck/testing";
 import { describe, expect, it } from "vitest";
@@ -361,6 +361,20 @@ describe("requests of one session in several processes", () => {
     await browser.request((session) => session.renew());
     await old.open(POST);
     expect(leases.size).toBe(0);
+  });
+
+  it("a session that has expired, or cannot be read, keeps nobody waiting", async () => {
+    const { browser, leases, clock } = await twoProcesses();
+    await clock.advance(minutes(31));
+    await browser.open(POST);
+    expect(leases.size).toBe(0);
+    const misfit = { "~standard": { version: 1, vendor: "test", validate: () => ({ issues: [{ message: "" }] }) } };
+    const { leasing, leases: others } = leasingStore();
+    const before = setUp({ store: leasing }).client();
+    await before.request((session) => void Object.assign(session.data, { n: 1 }));
+    const after = setUp({ store: leasing, schema: misfit as never }).client(before.token);
+    await expect(after.open(POST)).rejects.toBeInstanceOf(SessionDataError);
+    expect(others.size).toBe(0);
   });
 
   it("safe methods and routes that opt out ask for none", async () => {
