@@ -249,6 +249,9 @@ const HEADER_METHODS = ["setHeader", "appendHeader", "removeHeader"] as const;
 /** While a response is held it has begun, as far as the application can see. The returned function undoes it. */
 function block(response: ServerResponse, headDone: boolean): () => void {
   const { statusCode } = response;
+  const own = response as unknown as Record<string, unknown>;
+  // Middleware may have put methods of its own there.
+  const replaced = HEADER_METHODS.flatMap((name) => (Object.hasOwn(own, name) ? [[name, own[name]] as const] : []));
   const define = (name: string, value: unknown) =>
     Object.defineProperty(response, name, { configurable: true, writable: true, value });
   define("headersSent", true);
@@ -257,8 +260,8 @@ function block(response: ServerResponse, headDone: boolean): () => void {
       throw begun(method);
     });
   return () => {
-    const own = response as unknown as Record<string, unknown>;
     for (const name of [...HEADER_METHODS, "headersSent", "writableEnded"]) delete own[name];
+    for (const [name, method] of replaced) own[name] = method;
     // An error handler may have set another, as they do when they come too late.
     if (!headDone) response.statusCode = statusCode;
   };

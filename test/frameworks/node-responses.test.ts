@@ -352,6 +352,21 @@ for (const adapter of nodeAdapters)
       }
     });
 
+    it("TR-05: header methods that middleware has replaced are still replaced after the save", async () => {
+      const names: string[] = [];
+      await serve((_request, response, session) => {
+        const { setHeader } = response;
+        response.setHeader = function (this: ServerResponse, ...args: Parameters<typeof setHeader>) {
+          names.push(args[0].toLowerCase());
+          return setHeader.apply(this, args);
+        } as never;
+        session.data.n = 1;
+        response.end("x");
+      });
+      expect(sidOf(await get())).not.toBe("");
+      expect(names).toEqual(["cache-control", "set-cookie"]);
+    });
+
     it("TR-05: two kinds of sessions on one response are both saved and both sent", async () => {
       await serve(() => {});
       await served.close();
