@@ -47,8 +47,10 @@ export interface ExpressOptions extends RouteOptions {
    * Answers errors of this library: cross-site requests, a store that is down, conflicts. Default: the error's status and
    * one sentence as JSON; faults of the application go to its error handlers, by `next(error)`.
    */
-  readonly onError?: (error: unknown, request: IncomingMessage, response: ServerResponse, next: Next) => void;
+  readonly onError?: (error: unknown, request: IncomingMessage, response: ServerResponse, next: Next) => unknown;
 }
+
+type ErrorOptions = Pick<ExpressOptions, "onError">;
 
 const opened = Symbol("coatcheck.sessions");
 type WithSessions = { [opened]?: Map<unknown, Session<never>>; session?: unknown };
@@ -61,7 +63,7 @@ export function sessionMiddleware<Data extends object = SessionDataShape>(
   sessions: Sessions<Data>,
   options: ExpressOptions = {},
 ): Middleware {
-  const { onError = answerOrPassOn } = options;
+  const answer = answerWith(options);
 
   return function session(request, response, next) {
     const own = request as WithSessions;
@@ -75,10 +77,10 @@ export function sessionMiddleware<Data extends object = SessionDataShape>(
         own[opened] = (own[opened] ?? new Map()).set(sessions, exchange.session as never);
         own.session = exchange.session;
         atClose(() => exchange.end());
-        gateResponse(response, exchange as never, (error) => onError(error, request, response, next));
+        gateResponse(response, exchange as never, (error) => answer(error, request, response, next));
         next();
       },
-      (error: unknown) => onError(error, request, response, next),
+      (error: unknown) => answer(error, request, response, next),
     );
   };
 }
@@ -111,9 +113,9 @@ export function sessionOf<Data extends object>(sessions: Sessions<Data>, request
  */
 export function requireCsrfToken<Data extends object>(
   sessions: Sessions<Data>,
-  options: Pick<ExpressOptions, "onError"> = {},
+  options: ErrorOptions = {},
 ): Middleware {
-  const { onError = answerOrPassOn } = options;
+  const answer = answerWith(options);
 
   return function csrfToken(request: ExpressRequest, response, next) {
     if (request.method === "GET" || request.method === "HEAD" || request.method === "OPTIONS") return next();
@@ -123,7 +125,7 @@ export function requireCsrfToken<Data extends object>(
       .requireCsrfToken(token)
       .then(
         () => next(),
-        (error: unknown) => (error instanceof CsrfTokenError ? onError(error, request, response, next) : next(error)),
+        (error: unknown) => (error instanceof CsrfTokenError ? answer(error, request, response, next) : next(error)),
       );
   };
 }
@@ -134,34 +136,44 @@ export function requireCsrfToken<Data extends object>(
  */
 export function requireAccessToken<Token extends AccessClaims>(
   tokens: TokenVerifier<Token>,
-  options: Pick<ExpressOptions, "onError"> = {},
+  options: ErrorOptions = {},
 ): Middleware {
-  const { onError = answerOrPassOn } = options;
+  const answer = answerWith(options);
 
   return function accessToken(request, response, next) {
     authorize(tokens, headerOf(request, "authorization"), request).then(
       () => next(),
-      (error: unknown) => onError(error, request, response, next),
+      (error: unknown) => answer(error, request, response, next),
     );
   };
 }
 
 /** Lets a token through that has this scope, or these, with spaces between. Others are answered 403. */
-export const requireScope = (scope: string, options: Pick<ExpressOptions, "onError"> = {}): Middleware =>
+export const requireScope = (scope: string, options: ErrorOptions = {}): Middleware =>
   checked(scopeCheck(scope), options);
 
 /** Lets a token through whose user authenticated less than `maxAge` ms ago. Others are answered 401, to step up (RFC 9470). */
-export const requireRecentAuth = (maxAge: Duration, options: Pick<ExpressOptions, "onError"> = {}): Middleware =>
+export const requireRecentAuth = (maxAge: Duration, options: ErrorOptions = {}): Middleware =>
   checked(recentAuthCheck(maxAge), options);
 
-function checked(check: TokenCheck, { onError = answerOrPassOn }: Pick<ExpressOptions, "onError">): Middleware {
+function checked(check: TokenCheck, options: ErrorOptions): Middleware {
+  const answer = answerWith(options);
+
   return function checkAccessToken(request, response, next) {
     try {
       check(request);
     } catch (error) {
-      return onError(error, request, response, next);
+      return answer(error, request, response, next);
     }
     next();
+  };
+}
+
+/** Answers by `onError`. What that throws, at once or later, goes to the application's error handlers. */
+function answerWith({ onError = answerOrPassOn }: ErrorOptions) {
+  const answer = async (...args: Parameters<typeof onError>) => onError(...args);
+  return (...args: Parameters<typeof onError>): void => {
+    answer(...args).catch(args[3]);
   };
 }
 

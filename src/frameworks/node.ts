@@ -24,7 +24,7 @@ export interface NodeOptions extends RouteOptions {
    * Answers errors of this library, and what the handler throws. Default: the error's status and one sentence as JSON; a
    * fault of the application goes to the console.
    */
-  readonly onError?: (error: unknown, request: IncomingMessage, response: ServerResponse) => void;
+  readonly onError?: (error: unknown, request: IncomingMessage, response: ServerResponse) => unknown;
 }
 
 /**
@@ -37,7 +37,7 @@ export function withSession<Data extends object = SessionDataShape>(
   options: NodeOptions = {},
 ): (request: IncomingMessage | Http2ServerRequest, response: ServerResponse | Http2ServerResponse) => Promise<void> {
   const isTrusted = trustedProxies(options.trustProxy);
-  const { onError = answerError } = options;
+  const answer = answerWith(options);
 
   return async function sessionListener(anyRequest, anyResponse) {
     // HTTP/2's compatibility API has all that is used here.
@@ -47,11 +47,11 @@ export function withSession<Data extends object = SessionDataShape>(
     try {
       const exchange = await sessions.open(new NodeRequest(request, isTrusted), options);
       atClose(() => exchange.end());
-      gate = gateResponse(response, exchange as never, (error) => onError(error, request, response));
+      gate = gateResponse(response, exchange as never, (error) => answer(error, request, response));
       await handler(request, response, exchange.session);
     } catch (error) {
       gate?.abandon();
-      onError(error, request, response);
+      await answer(error, request, response);
     }
   };
 }
@@ -83,15 +83,17 @@ export type TokenHandler<Token extends AccessClaims = AccessClaims> = (
 export function requireAccessToken<Token extends AccessClaims>(
   tokens: TokenVerifier<Token>,
   handler: TokenHandler<Token>,
-  { onError = answerError }: Pick<NodeOptions, "onError"> = {},
+  options: Pick<NodeOptions, "onError"> = {},
 ): (request: IncomingMessage | Http2ServerRequest, response: ServerResponse | Http2ServerResponse) => Promise<void> {
+  const answer = answerWith(options);
+
   return async function tokenListener(anyRequest, anyResponse) {
     const [request, response] = [anyRequest as IncomingMessage, anyResponse as ServerResponse];
     try {
       const authorization = headerOf(request, "authorization");
       await handler(request, response, await authorize(tokens, authorization, request));
     } catch (error) {
-      onError(error, request, response);
+      await answer(error, request, response);
     }
   };
 }
@@ -118,6 +120,17 @@ function checked<Token extends AccessClaims>(check: TokenCheck, handler: TokenHa
   return function checkAccessToken(request, response, token) {
     check(request);
     return handler(request, response, token);
+  };
+}
+
+/** Answers by `onError`; by `answerError` what that throws, at once or later. */
+function answerWith({ onError = answerError }: Pick<NodeOptions, "onError">) {
+  return async (...[error, request, response]: Parameters<typeof onError>): Promise<void> => {
+    try {
+      await onError(error, request, response);
+    } catch (failure) {
+      answerError(failure, request, response);
+    }
   };
 }
 

@@ -445,6 +445,37 @@ for (const adapter of nodeAdapters)
     });
   });
 
+const failing = (): never => {
+  throw new Error("onError failed");
+};
+
+describe("node:http", () => {
+  it("TR-05: an onError that fails itself is a 500, and nobody waits for an answer", async () => {
+    const log = vi.spyOn(console, "error").mockImplementation(() => {});
+    for (const onError of [() => failing(), async () => failing()]) {
+      const store = watchedStore();
+      const sessions = createSessions<Visit>({ store, clock: new TestClock() });
+      const served = await http1(
+        withSession(
+          sessions,
+          (_request, response, session) => {
+            session.data.n = 1;
+            response.end("made");
+          },
+          { onError },
+        ),
+      );
+      const crossSite = await served.send("/", { method: "POST", headers: { "sec-fetch-site": "cross-site" } }).whole;
+      store.failNext("create");
+      const down = await served.send("/", { method: "POST" }).whole;
+      expect([crossSite.status, down.status]).toEqual([500, 500]);
+      await served.close();
+    }
+    expect(log).toHaveBeenCalledTimes(4);
+    vi.restoreAllMocks();
+  });
+});
+
 describe("Express", () => {
   let served: Served;
   afterEach(async () => {
@@ -516,6 +547,26 @@ describe("Express", () => {
       const crossSite = await served.send("/", { method: "POST", headers: { "sec-fetch-site": "cross-site" } }).whole;
       expect(crossSite).toMatchObject({ status: 403, text: "mine: cross_site_request" });
       expect((await served.send("/", { method: "POST" }).whole).status).toBe(201);
+    });
+
+    it(`TR-05: Express ${version}: an onError that fails itself is a mistake of the application, and nobody waits for an answer`, async () => {
+      for (const onError of [() => failing(), async () => failing()]) {
+        const { store, sessions, application } = app({ onError });
+        application.post("/", (req, res) => {
+          sessionOf(sessions, req).data.n = 1;
+          res.send("made");
+        });
+        application.use(((error: Error, _req: unknown, res: ServerResponse, _next: unknown) => {
+          res.statusCode = 500;
+          res.end(error.message);
+        }) as never);
+        served = await http1(application as unknown as Listener);
+        const crossSite = await served.send("/", { method: "POST", headers: { "sec-fetch-site": "cross-site" } }).whole;
+        store.failNext("create");
+        const down = await served.send("/", { method: "POST" }).whole;
+        for (const answer of [crossSite, down]) expect([answer.status, answer.text]).toEqual([500, "onError failed"]);
+        await served.close();
+      }
     });
 
     it(`CK-19: Express ${version}: the application's mistakes reach its error handlers, where they are logged`, async () => {
