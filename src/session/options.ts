@@ -25,7 +25,7 @@ export interface SessionsSettings<Data extends object> extends SchemaOptions<Dat
   readonly turns?: TurnsOptions | false;
   /** Where visitors come from who had a session of another library: `expressSession(…)` of `coatcheck/upgrade`. */
   readonly upgradeFrom?: UpgradeSource;
-  /** How long the store may take to answer, in milliseconds. Default 2000. */
+  /** How long the store may take to answer, in milliseconds. Default 2000; at most a day. */
   readonly storeTimeout?: Duration;
   /** Most bytes that the data of a session may take. Default 65536. */
   readonly maxDataBytes?: number;
@@ -38,7 +38,7 @@ export type InitialData<Data extends object> =
   Partial<Data> extends Data ? { readonly initial?: Data } : { readonly initial: Data };
 
 export interface TurnsOptions {
-  /** How long a request waits for its turn before it goes ahead without, in milliseconds. Default 5000. */
+  /** How long a request waits for its turn before it goes ahead without, in milliseconds. Default 5000; at most a day. */
   readonly wait?: Duration;
   /** Whether turns hold across processes too, by a lease, in stores that grant leases. Default true. */
   readonly acrossProcesses?: boolean;

@@ -2,7 +2,7 @@ import { type CrossSiteCheck, isSafeMethod } from "../csrf/fetch-metadata.ts";
 import type { SessionStore } from "../stores/store.ts";
 import { ServerSide } from "../strategies/server-side.ts";
 import { CleanUp } from "./clean-up.ts";
-import { type Clock, type Duration, seconds, systemClock } from "./clock.ts";
+import { type Clock, type Duration, days, seconds, systemClock } from "./clock.ts";
 import { jsonCodec } from "./codec.ts";
 import { Connection } from "./connection.ts";
 import type { SessionCore } from "./core.ts";
@@ -47,9 +47,9 @@ export class Sessions<Data extends object = SessionDataShape> {
     const { clock = systemClock, codec = jsonCodec, turns = {}, storeTimeout = seconds(2) } = settings;
     if (typeof settings.store?.read !== "function")
       throw new TypeError("createSessions needs a store, such as sqliteStore(path) of coatcheck/sqlite");
-    if (!(storeTimeout > 0)) throw new TypeError("storeTimeout must be a positive number of milliseconds");
+    assertWait("storeTimeout", storeTimeout);
     const { wait = seconds(5), acrossProcesses = true } = turns === false ? {} : turns;
-    if (!(wait > 0)) throw new TypeError("turns.wait must be a positive number of milliseconds");
+    assertWait("turns.wait", wait);
     const { maxDataBytes = 65_536, onConflict = "reject" } = settings;
     if (!(maxDataBytes > 0)) throw new TypeError("maxDataBytes must be a positive number");
     if (typeof onConflict !== "function" && onConflict !== "reject" && onConflict !== "overwrite")
@@ -261,6 +261,12 @@ interface Opening<Data extends object> {
   readonly connection: Connection;
   readonly report: Report;
   begin(beginning: Beginning, refusal: CoatcheckError | undefined, endTurn: EndTurn): Exchange<Data>;
+}
+
+/** Timers that are set to more than 2^31 ms go off at once. */
+function assertWait(name: string, length: Duration): void {
+  if (!(length > 0 && length <= days(1)))
+    throw new TypeError(`${name} must be a positive number of milliseconds, at most a day`);
 }
 
 const ANONYMOUS: Beginning = { kind: "anonymous" };

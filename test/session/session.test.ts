@@ -1,4 +1,4 @@
-import { CsrfTokenError, HeadersSentError, minutes, SessionEndedError, StoreUnavailableError } from "coatcheck";
+import { CsrfTokenError, days, HeadersSentError, minutes, SessionEndedError, StoreUnavailableError } from "coatcheck";
 import { memoryStore } from "coatcheck/memory";
 import { describe, expect, it } from "vitest";
 import type { DeviceFacts } from "../../src/session/record.ts";
@@ -699,5 +699,13 @@ describe("a session shows", () => {
     await expect(browser.request((session) => session.elevate())).rejects.toThrow(TypeError);
     expect(() => setUp({ store: undefined as never, maxDataBytes: 0 })).toThrow(TypeError);
     expect(() => setUp({ onConflict: "ask" as never })).toThrow(TypeError);
+  });
+
+  it("refuses to wait for a time that no timer can wait, which would be over at once", () => {
+    for (const length of [0, -1, Number.NaN, Number.POSITIVE_INFINITY, days(1) + 1]) {
+      expect(() => setUp({ storeTimeout: length })).toThrow(TypeError);
+      expect(() => setUp({ turns: { wait: length } })).toThrow(TypeError);
+    }
+    setUp({ storeTimeout: days(1), turns: { wait: 1 } });
   });
 });
