@@ -40,10 +40,10 @@ export class Exchange<Data extends object> {
    * then, so the turn ends here: a long response keeps nobody waiting.
    */
   responseChanges(): ResponseChanges {
-    const { outgoing, oldCookie, userId } = this.session;
+    const { outgoing, oldCookie, isPersonal } = this.session;
     this.session.headSent();
     this.end();
-    const changes = this.#tokenChanges(outgoing, userId);
+    const changes = this.#tokenChanges(outgoing, isPersonal);
     return oldCookie === undefined ? changes : { ...changes, oldCookie, headers: NO_STORE };
   }
 
@@ -53,8 +53,8 @@ export class Exchange<Data extends object> {
     this.#endTurn();
   }
 
-  #tokenChanges(outgoing: Outgoing, userId: string | undefined): ResponseChanges {
-    if (outgoing === undefined) return userId === undefined ? NOTHING : { headers: [], varyBy: this.#transport.varyBy };
+  #tokenChanges(outgoing: Outgoing, isPersonal: boolean): ResponseChanges {
+    if (outgoing === undefined) return isPersonal ? { headers: [], varyBy: this.#transport.varyBy } : NOTHING;
     if (outgoing === "clear") return this.#transport.clear(this.#request);
     return this.#transport.write(this.#request, outgoing.token, outgoing.lifetime);
   }

@@ -81,6 +81,7 @@ export class Session<Data extends object = SessionDataShape> {
    * response leaves. Values are written as JSON unless another codec is set.
    */
   get data(): Data {
+    this.#work.looked = true;
     return this.#work.data.view as Data;
   }
 
@@ -90,6 +91,7 @@ export class Session<Data extends object = SessionDataShape> {
    */
   // biome-ignore lint/suspicious/noConfusingVoidType: a function that only mutates has no result
   update<Key extends keyof Data & string>(key: Key, fn: (value: Data[Key]) => Data[Key] | void): Data[Key] {
+    this.#work.looked = true;
     return this.#work.data.update(key, fn as (value: unknown) => unknown) as Data[Key];
   }
 
@@ -172,6 +174,7 @@ export class Session<Data extends object = SessionDataShape> {
     const wanted = (flash: Flash) => kind === undefined || flash.kind === kind;
     return this.#exclusively(async () => {
       const work = this.#work;
+      work.looked = true;
       let taken: readonly Flash[] = [];
       if (work.record?.meta.flashes?.some(wanted) && work.refusal === undefined) {
         await update(work, (record) => {
@@ -194,6 +197,7 @@ export class Session<Data extends object = SessionDataShape> {
    */
   async csrfToken(): Promise<string> {
     const work = this.#work;
+    work.looked = true;
     work.secret ??= newSecret();
     if (work.record === undefined && work.refusal === undefined) work.needed = true;
     return createCsrfToken(work.id, work.secret);
@@ -285,6 +289,11 @@ export class Session<Data extends object = SessionDataShape> {
   /** @internal Whether `commit` has anything to do. */
   get needsCommit(): boolean {
     return this.#writing !== undefined || needsCommit(this.#work);
+  }
+
+  /** @internal Whether the response is for this visitor alone. */
+  get isPersonal(): boolean {
+    return this.userId !== undefined || (this.#work.record !== undefined && this.#work.looked);
   }
 
   /** @internal What the response has to say. */

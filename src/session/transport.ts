@@ -36,7 +36,7 @@ export interface ResponseChanges {
   /** Headers to set. */
   readonly headers: ReadonlyArray<readonly [name: string, value: string]>;
   /**
-   * Set when the response is for one user alone: unless the application has set Cache-Control itself, nobody may store it;
+   * Set when the response is for one visitor alone: unless the application has set Cache-Control itself, nobody may store it;
    * where it has, Vary names this request header (row TR-02).
    */
   readonly varyBy?: string;

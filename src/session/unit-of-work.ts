@@ -68,6 +68,8 @@ export class UnitOfWork {
   flashes: Flash[] = [];
   /** A new session that has to be kept although it holds no data: something depends on its secret. */
   needed = false;
+  /** Whether the handler has looked at what is this visitor's alone: data, messages, a CSRF token. */
+  looked = false;
   /** Why this request may not write. */
   refusal: CoatcheckError | undefined;
   /** Where a rotated-out token led. Only a login by the same user may take its data over. */

@@ -10,7 +10,7 @@ import {
   type UpgradeSource,
 } from "coatcheck";
 import { afterEach, beforeEach, describe, expect, it, vi } from "vitest";
-import type { Adapter, Route } from "./adapters.ts";
+import type { Adapter, Incoming, Route } from "./adapters.ts";
 import type { Answer, Sending, Served } from "./servers.ts";
 import {
   type Deferred,
@@ -748,6 +748,30 @@ export function adapterSuite(adapter: Adapter): void {
         expect(await caching(user)).toEqual(["private, max-age=60", expected]);
         expect(await caching()).toEqual(["private, max-age=60", vary]);
       }
+    });
+
+    it("TR-02: so are the answers to a visitor whose data, messages or CSRF token the handler has looked at", async () => {
+      const looks: Record<string, (session: Incoming["session"]) => unknown> = {
+        data: (session) => session.data.n,
+        messages: (session) => session.takeFlash(),
+        token: (session) => session.csrfToken(),
+        nothing: (session) => session.id,
+      };
+      await start(
+        Object.entries(looks).map(([name, look]) => ({
+          path: `/look/${name}`,
+          async handle({ session }) {
+            await look(session);
+            return { body: "x" };
+          },
+        })),
+      );
+      const visitor = cookieOf(await post("/add"));
+      for (const name of Object.keys(looks)) {
+        const { headers } = await get(`/look/${name}`, visitor);
+        expect([name, headers["cache-control"]]).toEqual([name, name === "nothing" ? undefined : "no-store"]);
+      }
+      expect((await get("/look/data")).headers["cache-control"]).toBeUndefined();
     });
 
     it("CK-13: several Cookie lines are one list", async () => {
