@@ -358,8 +358,9 @@ function accessorOf(key: string): PropertyDescriptor {
 export function parseValue(codec: Codec, key: string, text: string): unknown {
   try {
     return codec.parse(text);
-  } catch (cause) {
-    throw new SessionDataError([`${JSON.stringify(key.slice(0, 64))} cannot be read`], { cause });
+  } catch {
+    // Without the parser's error: it quotes the text, which is not for logs.
+    throw new SessionDataError([`${JSON.stringify(key.slice(0, 64))} cannot be read`]);
   }
 }
 

@@ -1,3 +1,4 @@
+import { inspect } from "node:util";
 import {
   type Codec,
   type ConflictPolicy,
@@ -111,10 +112,17 @@ describe("reading", () => {
   });
 
   it("names the key of a text that cannot be read, and keeps its content to itself", () => {
-    const data = dataOf(new Map([["cart", "{broken-and-secret"]]));
+    const data = dataOf(new Map([["cart", "broken-and-secret"]]));
     expect(() => data.view.cart).toThrow(SessionDataError);
     expect(() => data.view.cart).toThrow(/"cart" cannot be read/);
-    expect(() => data.view.cart).not.toThrow(/broken-and-secret/);
+    let error: unknown;
+    try {
+      void data.view.cart;
+    } catch (thrown) {
+      error = thrown;
+    }
+    // As it comes to a log: with its cause, in which a parser may quote.
+    expect(inspect(error)).not.toContain("broken-and-secret");
     expect(data.changed).toBe(false);
   });
 
