@@ -1,4 +1,5 @@
 import type { Codec } from "./codec.ts";
+import { accessorOf, newView, type View } from "./data-view.ts";
 import { SessionConflictError, SessionDataError, SessionTooLargeError } from "./errors.ts";
 import type { SessionPatch } from "./record.ts";
 
@@ -44,7 +45,7 @@ const NO_TEXTS: Texts = new Map();
  */
 export class SessionData {
   /** What the handler sees. */
-  readonly view: View = Object.create(null) as View;
+  readonly view: View = newView(this);
   readonly #format: DataFormat;
   /** Keys whose text nobody has parsed. They may have been assigned or deleted, but blindly. */
   readonly #unread = new Set<string>();
@@ -58,7 +59,6 @@ export class SessionData {
 
   constructor(format: DataFormat, texts: Texts) {
     this.#format = format;
-    Object.defineProperty(this.view, OWNER, { value: this });
     for (const [key, text] of this.#effective(texts)) this.#defineUnread(key, text);
   }
 
@@ -237,6 +237,12 @@ export class SessionData {
     Object.defineProperty(this.view, key, accessorOf(key));
   }
 
+  /** @internal The values as they are now. None counts as read by it. */
+  logged(): Record<string, unknown> {
+    const present = (key: string) => (this.#isUnread(key) ? this.#parse(key, this.#base.get(key)) : this.view[key]);
+    return Object.fromEntries(Object.keys(this.view).map((key) => [key, present(key)]));
+  }
+
   /** @internal A key is read for the first time. */
   read(key: string): unknown {
     const value = this.#parse(key, this.#base.get(key));
@@ -327,31 +333,6 @@ export class SessionData {
     for (const [key, text] of set) add(key, text);
     if (bytes > maxBytes) throw new SessionTooLargeError(bytes, maxBytes);
   }
-}
-
-/** On every view, its `SessionData`. */
-const OWNER = Symbol("coatcheck.data");
-type View = Record<string, unknown> & { readonly [OWNER]: SessionData };
-
-/** Applications use the same few keys again and again, and accessors are dear to make. */
-const accessors = new Map<string, PropertyDescriptor & ThisType<View>>();
-const MAX_ACCESSORS = 1000;
-
-function accessorOf(key: string): PropertyDescriptor {
-  const known = accessors.get(key);
-  if (known !== undefined) return known;
-  const made: PropertyDescriptor & ThisType<View> = {
-    get() {
-      return this[OWNER].read(key);
-    },
-    set(value: unknown) {
-      this[OWNER].become(key, value);
-    },
-    enumerable: true,
-    configurable: true,
-  };
-  if (accessors.size < MAX_ACCESSORS) accessors.set(key, made);
-  return made;
 }
 
 /** @throws SessionDataError when the text is none of this codec's */

@@ -111,6 +111,16 @@ describe("reading", () => {
     expect(data.changed).toBe(false);
   });
 
+  it("shows its values to console.log, without reading a key by it", () => {
+    const data = dataOf({ n: 1, cart: [{ id: "x" }], __proto__: null });
+    data.view.n = 2;
+    expect(inspect(data.view)).toBe(inspect({ n: 2, cart: [{ id: "x" }] }));
+    expect(inspect({ data: data.view }, { depth: 0 })).toBe("{ data: [Object] }");
+    // An unread key is still one that is assigned blindly: two that empty the cart agree.
+    data.view.cart = [];
+    expect(data.plan(textsOf({ n: 1, cart: [] }))?.set).toEqual(new Map([["n", "2"]]));
+  });
+
   it("names the key of a text that cannot be read, and keeps its content to itself", () => {
     const data = dataOf(new Map([["cart", "broken-and-secret"]]));
     expect(() => data.view.cart).toThrow(SessionDataError);
