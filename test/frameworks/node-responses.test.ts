@@ -569,7 +569,7 @@ describe("Express", () => {
       }
     });
 
-    it(`CK-19: Express ${version}: the application's mistakes reach its error handlers, where they are logged`, async () => {
+    it(`TR-05: Express ${version}: the application's mistakes reach its error handlers, where they are logged`, async () => {
       const { sessions, application } = app();
       const logged: unknown[] = [];
       application.post("/", (req, res) => {
