@@ -107,7 +107,8 @@ export class ResponseGate {
 
   #hold(held: Call[], method: Method, args: unknown[]): unknown {
     if (method === "writeHead") throw begun(method);
-    held.push({ method, args });
+    if (held.some((call) => call.method === "end")) refuse(args.at(-1));
+    else held.push({ method, args });
     if (method === "end") markEnded(this.#response);
     return method === "write" ? false : this.#response;
   }
@@ -269,6 +270,13 @@ function block(response: ServerResponse, headDone: boolean): () => void {
 
 function markEnded(response: ServerResponse): void {
   Object.defineProperty(response, "writableEnded", { configurable: true, value: true });
+}
+
+/** Tells the callback of what came after the end, where there is one: two ends in a row would be an error event. */
+function refuse(callback: unknown): void {
+  if (typeof callback !== "function") return;
+  const error = Object.assign(new Error("write after end"), { code: "ERR_STREAM_WRITE_AFTER_END" });
+  queueMicrotask(() => callback(error));
 }
 
 const begun = (method: string): Error =>

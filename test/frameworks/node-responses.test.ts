@@ -221,6 +221,25 @@ for (const adapter of nodeAdapters)
       expect([answer.status, answer.text, answer.headers["x-late"]]).toEqual([201, "first", undefined]);
     });
 
+    it("TR-05: what is written after the end, while the response waits, is told to its callback and harms nobody", async () => {
+      const told: unknown[] = [];
+      const said = (error?: Error | null) => told.push((error as NodeJS.ErrnoException).code);
+      await serve(async (_request, response, session) => {
+        session.data.n = 1;
+        const hold = store.hold("create");
+        response.end("x");
+        await hold.reached;
+        response.write("y", said);
+        response.end("z", said);
+        response.end();
+        hold.release();
+      });
+      const answer = await get();
+      expect(answer.text).toBe("x");
+      expect(await kept(answer)).toEqual({ n: 1 });
+      expect(told).toEqual(["ERR_STREAM_WRITE_AFTER_END", "ERR_STREAM_WRITE_AFTER_END"]);
+    });
+
     it("TR-05: what the handler changes while the response waits is saved as well, even at the last moment", async () => {
       await serve(async (_request, response, session) => {
         session.data.n = 1;
