@@ -1,4 +1,4 @@
-// Builds what is needed and serves the shop. One process, so that a signal sent to `npm start` reaches the server.
+// Builds what is needed and serves the shop, in the process that the shell of `npm start` has begun.
 import { spawnSync } from "node:child_process";
 import { rmSync } from "node:fs";
 import { fileURLToPath } from "node:url";

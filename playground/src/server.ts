@@ -35,6 +35,7 @@ async function start(): Promise<void> {
       );
   };
   process.once("SIGTERM", stop).once("SIGINT", stop);
+  if (process.env.npm_lifecycle_event === "start") whenOrphaned(stop);
 
   const name = ["127.0.0.1", "0.0.0.0", "::1", "::"].includes(host) ? "localhost" : host;
   console.log(`The shop is open at http://${name}:${(server.address() as AddressInfo).port}`);
@@ -53,6 +54,17 @@ async function workingStore(url: string): Promise<SessionStore> {
   } catch (cause) {
     throw new Error("The session store does not work.", { cause });
   }
+}
+
+/** npm hands its signals to the shell that it starts scripts in, and few shells hand them on: they just end. */
+function whenOrphaned(stop: () => void): void {
+  const shell = process.ppid;
+  const watch = setInterval(() => {
+    if (process.ppid === shell) return;
+    clearInterval(watch);
+    stop();
+  }, 250);
+  watch.unref();
 }
 
 /** Takes no more requests and lets those under way finish. */

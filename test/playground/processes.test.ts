@@ -27,6 +27,13 @@ describe("one process", () => {
     await Promise.all(signals.map(run));
   });
 
+  test("stops when npm is told to, which tells only the shell between them", async () => {
+    const shop = await ShopProcess.startByNpm({ DATA_DIR: temporaryFolder() });
+    expect((await new Visitor(shop.url).login()).status).toBe(200);
+    expect(await shop.stop("SIGTERM")).toBe("SIGTERM");
+    while (await takesConnections(shop.url));
+  });
+
   test("finishes the requests under way before it stops", async () => {
     const shop = await start(temporaryFolder());
     const body = JSON.stringify(SEEDED);

@@ -6,6 +6,7 @@ import { fileURLToPath } from "node:url";
 import { atEnd } from "./support.ts";
 
 const ROOT = fileURLToPath(new URL("../..", import.meta.url));
+const SERVER = "playground/dist/server.js";
 
 /** Compiles the shop as `npm start` does. The library itself is compiled by `npm test`. */
 export function compileShop(): void {
@@ -26,8 +27,17 @@ export class ShopProcess {
   }
 
   /** Resolves when it is open. */
-  static async start(env: Readonly<Record<string, string>>): Promise<ShopProcess> {
-    const child = spawnShop(env);
+  static start(env: Readonly<Record<string, string>>): Promise<ShopProcess> {
+    return ShopProcess.#opened(spawnShop(env));
+  }
+
+  /** As npm starts it: in a shell, which is what gets the signals. */
+  static startByNpm(env: Readonly<Record<string, string>>): Promise<ShopProcess> {
+    const script = `"${process.execPath}" ${SERVER}; exit`;
+    return ShopProcess.#opened(spawnShop({ npm_lifecycle_event: "start", ...env }, "sh", ["-c", script]));
+  }
+
+  static async #opened(child: ChildProcessWithoutNullStreams): Promise<ShopProcess> {
     const said = textOf(child.stderr);
     const greeting: string[] = [];
     for await (const line of createInterface(child.stdout)) {
@@ -65,8 +75,12 @@ export async function failedStart(env: Readonly<Record<string, string>>): Promis
   return { code, said: await said };
 }
 
-function spawnShop(env: Readonly<Record<string, string>>): ChildProcessWithoutNullStreams {
-  const child = spawn(process.execPath, ["playground/dist/server.js"], {
+function spawnShop(
+  env: Readonly<Record<string, string>>,
+  program = process.execPath,
+  args = [SERVER],
+): ChildProcessWithoutNullStreams {
+  const child = spawn(program, args, {
     cwd: ROOT,
     env: { PATH: process.env.PATH, PORT: "0", ...env },
   });
