@@ -372,6 +372,25 @@ const PATHS: readonly Path[] = [
     nameless: true,
   },
   { name: "reading", before: signedIn, run: ({ ask }, c) => ask(c, (s) => s.data.n), events: [] },
+  {
+    name: "a visitor with a session of another library",
+    options: {
+      upgradeFrom: {
+        grace: minutes(5),
+        present: () => ({
+          key: "old",
+          proof: "old",
+          read: async () => ({ data: { n: 1 }, expiresAt: undefined, kept: undefined }),
+        }),
+        userId: () => "ada",
+        end: async () => {},
+        endAll: async () => {},
+        clear: () => ({ name: "old", line: "old=; Max-Age=0" }),
+      },
+    },
+    run: ({ ask }) => ask(""),
+    events: [{ type: "upgraded", userId: "ada" }],
+  },
   { name: "a visitor without a session", run: ({ ask }) => ask(""), events: [] },
 ];
 
