@@ -50,6 +50,11 @@ export async function judge(
     const { outcome, record } = opened;
     const now = clock.now();
     const facts = { sessionId: record.id, ...(record.userId === undefined ? undefined : { userId: record.userId }) };
+    if (record.meta.refresh !== undefined) {
+      if (record.lease?.holder === holder && holder !== undefined) strategy.release(record, holder).catch(() => {});
+      report("unknownToken", { reason: "refresh-token" }, facts);
+      return ANONYMOUS;
+    }
     const reason = lifetime.expired(record, now);
     if (reason !== undefined) {
       report("expired", { reason }, facts);
