@@ -165,14 +165,16 @@ export function tokenRoute<Own extends string, Req extends IncomingMessage = Inc
   tokens: SessionTokens<Own>,
   handler: (endpoint: TokenEndpoint<Own>, request: Req) => unknown,
   options: TokenRouteOptions & Pick<ExpressOptions, "onError"> = {},
-): (request: Req, response: ServerResponse, next: Next) => void {
+): (request: Req, response: ServerResponse, next: Next) => Promise<void> {
   const { onError = answerOrPassOn } = options;
 
-  return function token(request, response, next) {
-    const endpoint = new TokenEndpoint(tokens, new ExpressRequestFacts(request, trustsNobody), options);
-    sendTokens(endpoint, response, () => handler(endpoint, request)).catch((error: unknown) =>
-      onError(error, request, response, next),
-    );
+  return async function token(request, response, next) {
+    try {
+      const endpoint = new TokenEndpoint(tokens, new ExpressRequestFacts(request, trustsNobody), options);
+      await sendTokens(endpoint, response, () => handler(endpoint, request));
+    } catch (error) {
+      onError(error, request, response, next);
+    }
   };
 }
 

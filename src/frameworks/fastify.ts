@@ -159,13 +159,16 @@ export function tokenRoute<Own extends string, Req extends FastifyRequest = Fast
   const { onError = answerOrPassOn } = options;
 
   return async function token(request, reply) {
-    const endpoint = new TokenEndpoint(tokens, fastifyRequest(request), options);
     try {
-      const answer = await handler(endpoint, request);
-      setChanges(reply, endpoint.responseChanges());
+      const endpoint = new TokenEndpoint(tokens, fastifyRequest(request), options);
+      let answer: unknown;
+      try {
+        answer = await handler(endpoint, request);
+      } finally {
+        setChanges(reply, endpoint.responseChanges());
+      }
       return answer === undefined ? reply.code(204).send() : reply.send(answer);
     } catch (error) {
-      setChanges(reply, endpoint.responseChanges());
       return onError(error, request, reply);
     }
   };

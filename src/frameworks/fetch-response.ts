@@ -30,20 +30,22 @@ export function withChanges(response: Response, changes: ResponseChanges): Respo
 }
 
 /** The answer of a `tokenRoute`: what the handler gives as JSON, or 204 for nothing. */
-export async function tokenResponse(
-  endpoint: Pick<TokenEndpoint, "responseChanges">,
-  handle: () => unknown,
+export async function tokenResponse<Endpoint extends Pick<TokenEndpoint, "responseChanges">>(
+  makeEndpoint: () => Endpoint,
+  handle: (endpoint: Endpoint) => unknown,
   onError: (error: unknown) => Response | Promise<Response>,
 ): Promise<Response> {
+  let endpoint: Endpoint | undefined;
   let response: Response;
   try {
-    const answer = await handle();
+    endpoint = makeEndpoint();
+    const answer = await handle(endpoint);
     response = answer === undefined ? new Response(null, { status: 204 }) : Response.json(answer);
   } catch (error) {
     if (!(error instanceof CoatcheckError)) throw error;
     response = await onError(error);
   }
-  return withChanges(response, endpoint.responseChanges());
+  return endpoint === undefined ? response : withChanges(response, endpoint.responseChanges());
 }
 
 export function answerOf(error: unknown): Response {

@@ -126,10 +126,9 @@ export function tokenRoute<Own extends string, Rest extends unknown[] = []>(
   const { onError = (error) => answerOf(error) } = options;
 
   return async function token(request, ...rest) {
-    const endpoint = new TokenEndpoint(tokens, fetchRequest(request, options.facts?.(request)), options);
     return tokenResponse(
-      endpoint,
-      () => handler(endpoint, request, ...rest),
+      () => new TokenEndpoint(tokens, fetchRequest(request, options.facts?.(request)), options),
+      (endpoint) => handler(endpoint, request, ...rest),
       (error) => onError(error, request),
     );
   };

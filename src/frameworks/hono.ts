@@ -139,10 +139,9 @@ export function tokenRoute<Own extends string>(
   const { onError = answerOf } = options;
 
   return async function token(c) {
-    const endpoint = new TokenEndpoint(tokens, honoRequest(c, options), options);
     return tokenResponse(
-      endpoint,
-      () => handler(endpoint, c),
+      () => new TokenEndpoint(tokens, honoRequest(c, options), options),
+      (endpoint) => handler(endpoint, c),
       (error) => onError(error, c),
     );
   };

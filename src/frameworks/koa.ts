@@ -133,15 +133,18 @@ export function tokenRoute<Own extends string>(
   const { onError = answerOrThrow } = options;
 
   return async function token(ctx) {
-    const endpoint = new TokenEndpoint(tokens, koaRequest(ctx), options);
     try {
-      const answer = await handler(endpoint, ctx);
+      const endpoint = new TokenEndpoint(tokens, koaRequest(ctx), options);
+      let answer: unknown;
+      try {
+        answer = await handler(endpoint, ctx);
+      } finally {
+        applyChanges(ctx.res, endpoint.responseChanges());
+      }
       ctx.status = answer === undefined ? 204 : 200;
       if (answer !== undefined) ctx.body = answer;
     } catch (error) {
       return onError(error, ctx);
-    } finally {
-      applyChanges(ctx.res, endpoint.responseChanges());
     }
   };
 }

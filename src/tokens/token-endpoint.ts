@@ -33,35 +33,46 @@ export class TokenEndpoint<Own extends string = never> {
   readonly #tokens: SessionTokens<Own>;
   readonly #request: RequestFacts;
   readonly #inBody: boolean;
+  /** The refresh token that the request's cookie holds. */
+  readonly #inCookie: string | undefined;
   #changes: ResponseChanges = NO_STORE;
 
-  /** @internal Endpoints come from `tokenRoute`. */
+  /**
+   * @internal Endpoints come from `tokenRoute`.
+   *
+   * @throws CrossSiteRequestError before the handler has done anything; CookieHeaderTooLargeError
+   */
   constructor(tokens: SessionTokens<Own>, request: RequestFacts, { refreshToken = "cookie" }: TokenRouteOptions) {
     if (refreshToken !== "cookie" && refreshToken !== "body")
       throw new TypeError('tokenRoute: refreshToken is "cookie" or "body"');
     this.#tokens = tokens;
     this.#request = request;
     this.#inBody = refreshToken === "body";
+    if (this.#inBody) return;
+    const { refreshCookie, sessions } = tokens;
+    const presented = refreshCookie.read(request);
+    sessions.assertSameSite(request, refreshCookie, presented.kind !== "none");
+    if (presented.kind === "token") this.#inCookie = presented.text;
+    if (presented.kind === "duplicate") this.#changes = refreshCookie.clear(request);
   }
 
   /**
    * Tokens for a user who has proved who they are. The session of a refresh token that the cookie held before ends.
    *
-   * @throws CrossSiteRequestError, SessionLimitError, StoreUnavailableError, InsecureTransportError
+   * @throws SessionLimitError, StoreUnavailableError, InsecureTransportError
    */
   async login(userId: string, options: Options<TokenLoginOptions<Own>> = {}): Promise<AccessTokenAnswer> {
-    const before = this.#inBody ? undefined : this.#inCookie();
     this.#tokens.refreshCookie.assertSecure(this.#request);
     const device = deviceOf(this.#request);
     const answer = this.#deliver(await this.#tokens.login(userId, { ...options, device }));
-    if (before !== undefined) await this.#tokens.logout(before, { device });
+    if (this.#inCookie !== undefined) await this.#tokens.logout(this.#inCookie, { device });
     return answer;
   }
 
   /**
    * New tokens for the refresh token, which is in the cookie unless the option `refreshToken: "body"` is set.
    *
-   * @throws CrossSiteRequestError, InvalidGrantError, InvalidScopeError, StoreUnavailableError, InsecureTransportError
+   * @throws InvalidGrantError, InvalidScopeError, StoreUnavailableError, InsecureTransportError
    */
   async refresh(options: Options<RefreshOptions<Own>> & Presented = {}): Promise<AccessTokenAnswer> {
     const { refreshToken, ...rest } = options;
@@ -74,7 +85,7 @@ export class TokenEndpoint<Own extends string = never> {
   /**
    * Ends the session of the refresh token. Harmless without one.
    *
-   * @throws CrossSiteRequestError, StoreUnavailableError
+   * @throws StoreUnavailableError
    */
   async logout({ refreshToken }: Presented = {}): Promise<void> {
     const presented = this.#presented(refreshToken);
@@ -93,16 +104,7 @@ export class TokenEndpoint<Own extends string = never> {
       throw new TypeError(
         'tokenRoute: refresh tokens come in the cookie; set refreshToken: "body" to take them otherwise',
       );
-    return this.#inCookie();
-  }
-
-  /** What comes in a cookie must not have been sent by another site's page. */
-  #inCookie(): string | undefined {
-    const { refreshCookie, sessions } = this.#tokens;
-    const presented = refreshCookie.read(this.#request);
-    sessions.assertSameSite(this.#request, refreshCookie, presented.kind !== "none");
-    if (presented.kind === "duplicate") this.#changes = refreshCookie.clear(this.#request);
-    return presented.kind === "token" ? presented.text : undefined;
+    return this.#inCookie;
   }
 
   #deliver(answer: TokenAnswer): AccessTokenAnswer {
