@@ -35,7 +35,9 @@ describe("logging in for tokens", () => {
     expect(reply.json).toEqual({ accessToken: expect.stringMatching(/^ey/), expiresIn: 600 });
     expect(reply.headers["cache-control"]).toBe("no-store");
     expect(reply.cookies).toEqual([
-      expect.stringMatching(/^rt=[\w-]{22}\.[\w-]{43}\.[\w-]{22}; Max-Age=604\d{3}; Path=\/; HttpOnly; SameSite=Strict$/),
+      expect.stringMatching(
+        /^rt=[\w-]{22}\.[\w-]{43}\.[\w-]{22}; Max-Age=604\d{3}; Path=\/; HttpOnly; SameSite=Strict$/,
+      ),
     ]);
     expect(reply.text).not.toContain(visitor.cookie?.split(".")[1]);
   });
