@@ -1,6 +1,7 @@
 import type { Account, ShopDatabase } from "./database.ts";
-import type { Credentials } from "./input.ts";
+import { type Credentials, credentials } from "./input.ts";
 import { hashPassword, verifyPassword } from "./passwords.ts";
+import { Problem } from "./problems.ts";
 
 /** The account that is there from the beginning. Its password is no secret. */
 export const SEEDED: Credentials = { username: "ada", password: "lovelace-1843" };
@@ -21,6 +22,17 @@ export async function authenticate(
   const account = database.accountNamed(username);
   const right = await verifyPassword(password, account?.passwordHash);
   return right ? account : undefined;
+}
+
+/**
+ * The account whose name and password a request's body holds.
+ *
+ * @throws Problem 400 for a body that lacks them, 401 for wrong ones
+ */
+export async function identify(database: ShopDatabase, body: unknown): Promise<Account> {
+  const account = await authenticate(database, credentials(body));
+  if (account === undefined) throw new Problem(401, "Invalid credentials");
+  return account;
 }
 
 /** Makes the seeded account unless it is there. */

@@ -33,10 +33,14 @@ export function withHeaders(_request: Request, response: Response, next: NextFun
 }
 
 /** What a visitor is told of an error. Of an unknown one: nothing. */
-export function told(error: unknown): { status: number; sentence: string; retryAfter?: number | undefined } {
+export function told(error: unknown): {
+  status: number;
+  sentence: string;
+  headers?: Readonly<Record<string, string>> | undefined;
+} {
   if (error instanceof Problem) return { status: error.status, sentence: error.message };
   if (error instanceof CoatcheckError)
-    return { status: error.status, sentence: error.publicMessage, retryAfter: error.retryAfter };
+    return { status: error.status, sentence: error.publicMessage, headers: error.headers };
   const { type, status } = error as { type?: unknown; status?: unknown };
   if (type === "entity.parse.failed") return { status: 400, sentence: "The body is not valid JSON." };
   if (type === "entity.too.large") return { status: 413, sentence: "The body is too large." };

@@ -1,6 +1,7 @@
 import { fileURLToPath } from "node:url";
 import { createSessions, type SessionsOptions, systemClock } from "coatcheck";
 import { requireCsrfToken, sessionMiddleware } from "coatcheck/express";
+import { createTokens, type KeyMaterial } from "coatcheck/tokens";
 import express, { type ErrorRequestHandler, type Express, type RequestHandler } from "express";
 import { seed } from "./accounts.ts";
 import { setFileHeaders, withHeaders } from "./answers.ts";
@@ -15,7 +16,9 @@ import { deviceRoutes } from "./routes/devices.ts";
 import { journeyRoutes } from "./routes/journey.ts";
 import { preferenceRoutes } from "./routes/preferences.ts";
 import { productRoutes } from "./routes/products.ts";
+import { tokenRoutes } from "./routes/tokens.ts";
 import { Shop } from "./shop.ts";
+import { ownTokenKey } from "./token-key.ts";
 import { newVisit, type Visit } from "./visit.ts";
 
 export interface ShopOptions extends Pick<SessionsOptions<Visit>, "store" | "clock"> {
@@ -23,6 +26,8 @@ export interface ShopOptions extends Pick<SessionsOptions<Visit>, "store" | "clo
   readonly dataDir: string;
   /** As in Express: which proxies to believe. Default none. */
   readonly trustProxy?: string | number | boolean | undefined;
+  /** What access tokens are signed with. Default: a key of the shop's own, kept in `dataDir`. */
+  readonly tokenKey?: KeyMaterial | undefined;
 }
 
 export interface RunningShop extends Pick<Shop, "sessions" | "database"> {
@@ -37,11 +42,13 @@ export async function createShop({
   clock = systemClock,
   dataDir,
   trustProxy,
+  tokenKey,
 }: ShopOptions): Promise<RunningShop> {
   const database = new ShopDatabase(dataDir);
   await seed(database);
   const sessions = createSessions<Visit>({ store, clock, initial: newVisit });
   const shop = new Shop(sessions, database, clock);
+  const tokens = createTokens({ sessions, keys: tokenKey ?? ownTokenKey(dataDir), issuer: NAME, audience: NAME });
   const onError = problemAnswers(shop);
 
   const app = express();
@@ -53,6 +60,8 @@ export async function createShop({
   app.use(withHeaders);
   // Bodies first: a turn of the session is not spent waiting for a slow upload.
   app.use(express.json({ limit: MAX_BODY }), express.urlencoded({ extended: false, limit: MAX_BODY }));
+  // In front of the session, which these do without.
+  app.use(tokenRoutes(shop, tokens, onError));
   app.use(sessionMiddleware(sessions, { onError }));
   app.use(csrfTokenOfForms(requireCsrfToken(sessions, { onError })));
 
@@ -85,6 +94,8 @@ export async function createShop({
 
 const PUBLIC_FILES = fileURLToPath(new URL("../public", import.meta.url));
 const MAX_BODY = "16kb";
+/** The shop as its access tokens name it. */
+const NAME = "https://cloakroom.example";
 
 /** Whatever a plain form of another site could send needs the token. JSON it could not; that is left to the cross-site check. */
 function csrfTokenOfForms(requireToken: RequestHandler): RequestHandler {

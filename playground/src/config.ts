@@ -1,4 +1,6 @@
 import { join } from "node:path";
+import type { KeyMaterial } from "coatcheck/tokens";
+import { parseTokenKey } from "./token-key.ts";
 
 /** The settings of the server, from the environment. */
 export interface Config {
@@ -12,6 +14,8 @@ export interface Config {
   readonly storeUrl: string;
   /** `TRUST_PROXY`, as Express takes it: a number of proxies, or addresses. */
   readonly trustProxy: string | number | boolean | undefined;
+  /** `TOKEN_KEY`: what access tokens are signed with. */
+  readonly tokenKey: KeyMaterial | undefined;
 }
 
 /** @throws Error with a sentence for the one who set it */
@@ -25,6 +29,7 @@ export function readConfig(env: NodeJS.ProcessEnv): Config {
     dataDir,
     storeUrl: env.STORE_URL || `sqlite:${join(dataDir, "sessions.db")}`,
     trustProxy: trustProxy(env.TRUST_PROXY),
+    tokenKey: env.TOKEN_KEY ? parseTokenKey(env.TOKEN_KEY) : undefined,
   };
 }
 

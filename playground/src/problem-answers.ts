@@ -14,10 +14,10 @@ export function problemAnswers(shop: Shop) {
     const [req, res] = [request as Request, response as Response];
     // Half an answer must not look like a whole one.
     if (res.headersSent) return void res.destroy();
-    const { status, sentence, retryAfter } = told(error);
+    const { status, sentence, headers = {} } = told(error);
     if (status >= 500) console.error(error);
     setHeaders(res);
-    if (retryAfter !== undefined) res.set("Retry-After", String(retryAfter));
+    res.set(headers);
     res.status(status);
     if (!wantsHtml(req)) {
       res.json({ error: sentence });

@@ -16,8 +16,8 @@ try {
 }
 
 async function start(): Promise<void> {
-  const { port, host, dataDir, storeUrl, trustProxy } = readConfig(process.env);
-  const shop = await createShop({ store: await workingStore(storeUrl), dataDir, trustProxy });
+  const { port, host, storeUrl, ...settings } = readConfig(process.env);
+  const shop = await createShop({ store: await workingStore(storeUrl), ...settings });
   const server = createServer(shop.app);
   await new Promise<void>((resolve, reject) => {
     server.once("error", reject).listen(port, host, resolve);

@@ -11,11 +11,14 @@ import type { Session, SessionDataShape } from "../session/session.ts";
 import type { Sessions } from "../session/sessions.ts";
 import { authorize, recentAuthCheck, scopeCheck, type TokenCheck, type TokenVerifier } from "../tokens/bearer.ts";
 import type { AccessClaims } from "../tokens/claims.ts";
+import type { SessionTokens } from "../tokens/session-tokens.ts";
+import { TokenEndpoint, type TokenRouteOptions } from "../tokens/token-endpoint.ts";
 import { isFault } from "./error-answer.ts";
 import { answerError, onClose } from "./node.ts";
 import { headerOf, NodeRequest } from "./node-request.ts";
 import type { RequestSession } from "./request-session.ts";
 import { gateResponse } from "./response-gate.ts";
+import { sendTokens } from "./token-route.ts";
 
 export { accessTokenOf } from "../tokens/bearer.ts";
 
@@ -155,6 +158,27 @@ export const requireScope = (scope: string, options: ErrorOptions = {}): Middlew
 /** Lets a token through whose user authenticated less than `maxAge` ms ago. Others are answered 401, to step up (RFC 9470). */
 export const requireRecentAuth = (maxAge: Duration, options: ErrorOptions = {}): Middleware =>
   checked(recentAuthCheck(maxAge), options);
+
+/**
+ * A route that hands out tokens: for logging in, refreshing or logging out. The handler's result is sent as JSON, nothing as
+ * 204, never to be stored. The refresh token travels in an HttpOnly cookie, and requests of other sites are refused.
+ */
+export function tokenRoute<Own extends string, Req extends IncomingMessage = IncomingMessage>(
+  tokens: SessionTokens<Own>,
+  handler: (endpoint: TokenEndpoint<Own>, request: Req) => unknown,
+  options: TokenRouteOptions & ErrorOptions = {},
+): (request: Req, response: ServerResponse, next: Next) => Promise<void> {
+  const answer = answerWith(options);
+
+  return async function token(request, response, next) {
+    try {
+      const endpoint = new TokenEndpoint(tokens, new ExpressRequestFacts(request, trustsNobody), options);
+      await sendTokens(endpoint, response, () => handler(endpoint, request));
+    } catch (error) {
+      answer(error, request, response, next);
+    }
+  };
+}
 
 function checked(check: TokenCheck, options: ErrorOptions): Middleware {
   const answer = answerWith(options);

@@ -8,9 +8,11 @@ import type { Duration } from "../session/clock.ts";
 import type { RouteOptions } from "../session/options.ts";
 import type { Session, SessionDataShape } from "../session/session.ts";
 import type { Sessions } from "../session/sessions.ts";
-import type { RequestFacts } from "../session/transport.ts";
+import type { RequestFacts, ResponseChanges } from "../session/transport.ts";
 import { authorize, recentAuthCheck, scopeCheck, type TokenCheck, type TokenVerifier } from "../tokens/bearer.ts";
 import type { AccessClaims } from "../tokens/claims.ts";
+import type { SessionTokens } from "../tokens/session-tokens.ts";
+import { TokenEndpoint, type TokenRouteOptions } from "../tokens/token-endpoint.ts";
 import { errorAnswer, isFault } from "./error-answer.ts";
 import { answerError, onClose } from "./node.ts";
 import { headerOf } from "./node-request.ts";
@@ -144,6 +146,38 @@ export const requireRecentAuth = (
   maxAge: Duration,
   options: Pick<FastifyOptions, "onError"> = {},
 ): onRequestAsyncHookHandler => checked(recentAuthCheck(maxAge), options);
+
+/**
+ * A route that hands out tokens: for logging in, refreshing or logging out. The handler's result is sent as JSON, nothing as
+ * 204, never to be stored. The refresh token travels in an HttpOnly cookie, and requests of other sites are refused.
+ */
+export function tokenRoute<Own extends string, Req extends FastifyRequest = FastifyRequest>(
+  tokens: SessionTokens<Own>,
+  handler: (endpoint: TokenEndpoint<Own>, request: Req) => unknown,
+  options: TokenRouteOptions & Pick<FastifyOptions, "onError"> = {},
+): (request: Req, reply: FastifyReply) => Promise<unknown> {
+  const { onError = answerOrPassOn } = options;
+
+  return async function token(request, reply) {
+    try {
+      const endpoint = new TokenEndpoint(tokens, fastifyRequest(request), options);
+      let answer: unknown;
+      try {
+        answer = await handler(endpoint, request);
+      } finally {
+        setChanges(reply, endpoint.responseChanges());
+      }
+      return answer === undefined ? reply.code(204).send() : reply.send(answer);
+    } catch (error) {
+      return onError(error, request, reply);
+    }
+  };
+}
+
+function setChanges(reply: FastifyReply, { headers, cookie }: ResponseChanges): void {
+  for (const [name, value] of headers) reply.header(name, value);
+  if (cookie !== undefined) reply.header("Set-Cookie", cookie.line);
+}
 
 function checked(
   check: TokenCheck,

@@ -1,4 +1,6 @@
+import { CoatcheckError } from "../session/errors.ts";
 import type { ResponseChanges } from "../session/transport.ts";
+import type { TokenEndpoint } from "../tokens/token-endpoint.ts";
 import { errorAnswer, logFault } from "./error-answer.ts";
 import { withCookies } from "./set-cookie.ts";
 import { withVary } from "./vary.ts";
@@ -25,6 +27,25 @@ export function withChanges(response: Response, changes: ResponseChanges): Respo
   changed.delete("Set-Cookie");
   for (const line of lines) changed.append("Set-Cookie", line);
   return new Response(response.body, { status: response.status, statusText: response.statusText, headers: changed });
+}
+
+/** The answer of a `tokenRoute`: what the handler gives as JSON, or 204 for nothing. */
+export async function tokenResponse<Endpoint extends Pick<TokenEndpoint, "responseChanges">>(
+  makeEndpoint: () => Endpoint,
+  handle: (endpoint: Endpoint) => unknown,
+  onError: (error: unknown) => Response | Promise<Response>,
+): Promise<Response> {
+  let endpoint: Endpoint | undefined;
+  let response: Response;
+  try {
+    endpoint = makeEndpoint();
+    const answer = await handle(endpoint);
+    response = answer === undefined ? new Response(null, { status: 204 }) : Response.json(answer);
+  } catch (error) {
+    if (!(error instanceof CoatcheckError)) throw error;
+    response = await onError(error);
+  }
+  return endpoint === undefined ? response : withChanges(response, endpoint.responseChanges());
 }
 
 export function answerOf(error: unknown): Response {

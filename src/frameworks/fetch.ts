@@ -12,7 +12,9 @@ import type { Sessions } from "../session/sessions.ts";
 import type { RequestFacts } from "../session/transport.ts";
 import { authorize, recentAuthCheck, scopeCheck, type TokenCheck, type TokenVerifier } from "../tokens/bearer.ts";
 import type { AccessClaims } from "../tokens/claims.ts";
-import { answerOf, endTurnAtAbort, withChanges } from "./fetch-response.ts";
+import type { SessionTokens } from "../tokens/session-tokens.ts";
+import { TokenEndpoint, type TokenRouteOptions } from "../tokens/token-endpoint.ts";
+import { answerOf, endTurnAtAbort, tokenResponse, withChanges } from "./fetch-response.ts";
 
 export { accessTokenOf } from "../tokens/bearer.ts";
 
@@ -111,6 +113,26 @@ export const requireRecentAuth = <Token extends AccessClaims = AccessClaims, Res
   maxAge: Duration,
   handler: TokenHandler<Token, Rest>,
 ): TokenHandler<Token, Rest> => checked(recentAuthCheck(maxAge), handler);
+
+/**
+ * A route that hands out tokens: for logging in, refreshing or logging out. The handler's result is sent as JSON, nothing as
+ * 204, never to be stored. The refresh token travels in an HttpOnly cookie, and requests of other sites are refused.
+ */
+export function tokenRoute<Own extends string, Rest extends unknown[] = []>(
+  tokens: SessionTokens<Own>,
+  handler: (endpoint: TokenEndpoint<Own>, request: Request, ...rest: Rest) => unknown,
+  options: TokenRouteOptions & Pick<FetchOptions, "facts" | "onError"> = {},
+): (request: Request, ...rest: Rest) => Promise<Response> {
+  const { onError = (error) => answerOf(error) } = options;
+
+  return async function token(request, ...rest) {
+    return tokenResponse(
+      () => new TokenEndpoint(tokens, fetchRequest(request, options.facts?.(request)), options),
+      (endpoint) => handler(endpoint, request, ...rest),
+      (error) => onError(error, request),
+    );
+  };
+}
 
 function checked<Token extends AccessClaims, Rest extends unknown[]>(
   check: TokenCheck,

@@ -13,8 +13,10 @@ import type { Sessions } from "../session/sessions.ts";
 import type { RequestFacts } from "../session/transport.ts";
 import { authorize, recentAuthCheck, scopeCheck, type TokenCheck, type TokenVerifier } from "../tokens/bearer.ts";
 import type { AccessClaims } from "../tokens/claims.ts";
+import type { SessionTokens } from "../tokens/session-tokens.ts";
+import { TokenEndpoint, type TokenRouteOptions } from "../tokens/token-endpoint.ts";
 import { isFault } from "./error-answer.ts";
-import { answerOf, endTurnAtAbort, withChanges } from "./fetch-response.ts";
+import { answerOf, endTurnAtAbort, tokenResponse, withChanges } from "./fetch-response.ts";
 
 export { accessTokenOf } from "../tokens/bearer.ts";
 
@@ -124,6 +126,26 @@ export const requireScope = (scope: string, options: Pick<HonoOptions, "onError"
 /** Lets a token through whose user authenticated less than `maxAge` ms ago. Others are answered 401, to step up (RFC 9470). */
 export const requireRecentAuth = (maxAge: Duration, options: Pick<HonoOptions, "onError"> = {}): MiddlewareHandler =>
   checked(recentAuthCheck(maxAge), options);
+
+/**
+ * A route that hands out tokens: for logging in, refreshing or logging out. The handler's result is sent as JSON, nothing as
+ * 204, never to be stored. The refresh token travels in an HttpOnly cookie, and requests of other sites are refused.
+ */
+export function tokenRoute<Own extends string>(
+  tokens: SessionTokens<Own>,
+  handler: (endpoint: TokenEndpoint<Own>, c: Context) => unknown,
+  options: TokenRouteOptions & Pick<HonoOptions, "connInfo" | "trustProxy" | "onError"> = {},
+): (c: Context) => Promise<Response> {
+  const { onError = answerOf } = options;
+
+  return async function token(c) {
+    return tokenResponse(
+      () => new TokenEndpoint(tokens, honoRequest(c, options), options),
+      (endpoint) => handler(endpoint, c),
+      (error) => onError(error, c),
+    );
+  };
+}
 
 function checked(check: TokenCheck, { onError = answerOf }: Pick<HonoOptions, "onError">): MiddlewareHandler {
   return async function checkAccessToken(c, next) {

@@ -11,10 +11,12 @@ import type { Sessions } from "../session/sessions.ts";
 import type { RequestFacts } from "../session/transport.ts";
 import { authorize, recentAuthCheck, scopeCheck, type TokenCheck, type TokenVerifier } from "../tokens/bearer.ts";
 import type { AccessClaims } from "../tokens/claims.ts";
+import type { SessionTokens } from "../tokens/session-tokens.ts";
+import { TokenEndpoint, type TokenRouteOptions } from "../tokens/token-endpoint.ts";
 import { errorAnswer, isFault } from "./error-answer.ts";
 import { answerError, onClose } from "./node.ts";
 import { headerOf } from "./node-request.ts";
-import { forgetContent, gateResponse } from "./response-gate.ts";
+import { applyChanges, forgetContent, gateResponse } from "./response-gate.ts";
 
 export { accessTokenOf } from "../tokens/bearer.ts";
 
@@ -118,6 +120,34 @@ export const requireScope = (scope: string, options: Pick<KoaOptions, "onError">
 /** Lets a token through whose user authenticated less than `maxAge` ms ago. Others are answered 401, to step up (RFC 9470). */
 export const requireRecentAuth = (maxAge: Duration, options: Pick<KoaOptions, "onError"> = {}): Middleware =>
   checked(recentAuthCheck(maxAge), options);
+
+/**
+ * A route that hands out tokens: for logging in, refreshing or logging out. The handler's result is sent as JSON, nothing as
+ * 204, never to be stored. The refresh token travels in an HttpOnly cookie, and requests of other sites are refused.
+ */
+export function tokenRoute<Own extends string>(
+  tokens: SessionTokens<Own>,
+  handler: (endpoint: TokenEndpoint<Own>, ctx: Context) => unknown,
+  options: TokenRouteOptions & Pick<KoaOptions, "onError"> = {},
+): Middleware {
+  const { onError = answerOrThrow } = options;
+
+  return async function token(ctx) {
+    try {
+      const endpoint = new TokenEndpoint(tokens, koaRequest(ctx), options);
+      let answer: unknown;
+      try {
+        answer = await handler(endpoint, ctx);
+      } finally {
+        applyChanges(ctx.res, endpoint.responseChanges());
+      }
+      ctx.status = answer === undefined ? 204 : 200;
+      if (answer !== undefined) ctx.body = answer;
+    } catch (error) {
+      return onError(error, ctx);
+    }
+  };
+}
 
 function checked(check: TokenCheck, { onError = answerOrThrow }: Pick<KoaOptions, "onError">): Middleware {
   return function checkAccessToken(ctx, next) {

@@ -11,9 +11,12 @@ import type { Session, SessionDataShape } from "../session/session.ts";
 import type { Sessions } from "../session/sessions.ts";
 import { authorize, recentAuthCheck, scopeCheck, type TokenCheck, type TokenVerifier } from "../tokens/bearer.ts";
 import type { AccessClaims } from "../tokens/claims.ts";
+import type { SessionTokens } from "../tokens/session-tokens.ts";
+import { TokenEndpoint, type TokenRouteOptions } from "../tokens/token-endpoint.ts";
 import { errorAnswer, logFault } from "./error-answer.ts";
 import { headerOf, NodeRequest, type TrustProxy, trustedProxies } from "./node-request.ts";
 import { cutOff, gateResponse, type ResponseGate } from "./response-gate.ts";
+import { sendTokens } from "./token-route.ts";
 
 export { accessTokenOf } from "../tokens/bearer.ts";
 export type { TrustProxy } from "./node-request.ts";
@@ -115,6 +118,29 @@ export const requireRecentAuth = <Token extends AccessClaims = AccessClaims>(
   maxAge: Duration,
   handler: TokenHandler<Token>,
 ): TokenHandler<Token> => checked(recentAuthCheck(maxAge), handler);
+
+/**
+ * A route that hands out tokens: for logging in, refreshing or logging out. The handler's result is sent as JSON, nothing as
+ * 204, never to be stored. The refresh token travels in an HttpOnly cookie, and requests of other sites are refused.
+ */
+export function tokenRoute<Own extends string>(
+  tokens: SessionTokens<Own>,
+  handler: (endpoint: TokenEndpoint<Own>, request: IncomingMessage) => unknown,
+  options: TokenRouteOptions & Pick<NodeOptions, "onError" | "trustProxy"> = {},
+): (request: IncomingMessage | Http2ServerRequest, response: ServerResponse | Http2ServerResponse) => Promise<void> {
+  const isTrusted = trustedProxies(options.trustProxy);
+  const { onError = answerError } = options;
+
+  return async function tokenListener(anyRequest, anyResponse) {
+    const [request, response] = [anyRequest as IncomingMessage, anyResponse as ServerResponse];
+    try {
+      const endpoint = new TokenEndpoint(tokens, new NodeRequest(request, isTrusted), options);
+      await sendTokens(endpoint, response, () => handler(endpoint, request));
+    } catch (error) {
+      onError(error, request, response);
+    }
+  };
+}
 
 function checked<Token extends AccessClaims>(check: TokenCheck, handler: TokenHandler<Token>): TokenHandler<Token> {
   return function checkAccessToken(request, response, token) {

@@ -25,7 +25,8 @@ export class Connection {
   }
 }
 
-function deviceOf(request: RequestFacts): DeviceFacts {
+/** What is worth remembering of a client (row CC-06). */
+export function deviceOf(request: RequestFacts): DeviceFacts {
   const userAgent = request.header("user-agent");
   const ip = request.ip === undefined ? undefined : truncatedIp(request.ip);
   return {

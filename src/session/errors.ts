@@ -13,6 +13,8 @@ export type ErrorCode =
   | "token_required"
   | "token_invalid"
   | "token_scope_insufficient"
+  | "invalid_grant"
+  | "invalid_scope"
   | "insecure_transport"
   | "cookie_too_large"
   | "cookie_header_too_large"
@@ -212,6 +214,31 @@ export class InsufficientScopeError extends CoatcheckError {
   }
 }
 
+/**
+ * A refresh token is not in force: unknown, expired, revoked, used before, or of another client. Always the same, so that
+ * nobody learns which (row RT-09). The user has to log in again.
+ */
+export class InvalidGrantError extends CoatcheckError {
+  readonly code = "invalid_grant";
+  readonly status = 400;
+  /** The word that RFC 6749 section 5.2 has for it. */
+  readonly publicMessage = "invalid_grant";
+  constructor() {
+    super("The refresh token is not valid.");
+  }
+}
+
+/** A refresh asked for a scope that its login did not have. The refresh token is still in force. */
+export class InvalidScopeError extends CoatcheckError {
+  readonly code = "invalid_scope";
+  readonly status = 400;
+  /** The word that RFC 6749 section 5.2 has for it. */
+  readonly publicMessage = "invalid_scope";
+  constructor() {
+    super("The refresh token does not have the scope that was asked for.");
+  }
+}
+
 /** A credential was about to be sent over plain HTTP. */
 export class InsecureTransportError extends CoatcheckError {
   readonly code = "insecure_transport";
@@ -271,6 +298,8 @@ export type AnyCoatcheckError =
   | TokenRequiredError
   | InvalidTokenError
   | InsufficientScopeError
+  | InvalidGrantError
+  | InvalidScopeError
   | InsecureTransportError
   | CookieTooLargeError
   | CookieHeaderTooLargeError

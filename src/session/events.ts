@@ -24,8 +24,11 @@ export interface SessionEventDetails {
   limitReached: unknown;
   /** A secret that had been rotated out came back: `in-flight` within 10 s of the rotation, `replayed` later. */
   secretReused: { readonly reason: "in-flight" | "replayed" };
-  /** A well-formed token opened nothing: no such session, or another secret. */
-  unknownToken: { readonly reason: "no-session" | "wrong-secret" };
+  /**
+   * A well-formed token opened nothing: no such session, another secret, or the token is of the other kind (the secret of a
+   * refresh token where a session's belongs, or the reverse).
+   */
+  unknownToken: { readonly reason: "no-session" | "wrong-secret" | "refresh-token" | "session-token" };
   /** Something that is no token came where a token belongs. */
   malformedToken: unknown;
   /** Two cookies of the session's name came in one request. */
@@ -37,6 +40,15 @@ export interface SessionEventDetails {
       | ("malformed" | "too-large" | "header" | "type" | "unknown-key" | "signature")
       | ("claims" | "issuer" | "audience" | "expired" | "not-yet-valid" | "lifetime" | "revoked");
   };
+  /** A refresh token was used. `repeated`: within the grace, for a lost answer, so that the same successor was sent again. */
+  refreshed: { readonly reason: "used" | "repeated" };
+  /**
+   * A refresh token came that had been used before, so that it and all its successors were ended: the one before the
+   * one in force; an older one, by somebody who has held it; or one within its grace whose successor was used already.
+   */
+  refreshReused: { readonly reason: "previous" | "older" | "in-grace" };
+  /** A refresh token that is in force was refused: it is another client's, or a scope was asked for that it has not. */
+  refreshRefused: { readonly reason: "client" | "scope" };
   /** Two requests assigned the same keys; the losing one was refused. */
   conflict: { readonly keys: readonly string[] };
   /** A write came after logout, expiry, revocation or a rotation, and was refused. */

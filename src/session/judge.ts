@@ -55,6 +55,11 @@ export async function judge(
     const giveBack = () => {
       if (lease !== undefined) strategy.release(record, lease).catch(() => {});
     };
+    if (record.meta.refresh !== undefined) {
+      giveBack();
+      report("unknownToken", { reason: "refresh-token" }, facts);
+      return ANONYMOUS;
+    }
     const reason = lifetime.expired(record, now);
     if (reason !== undefined) {
       giveBack();

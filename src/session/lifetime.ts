@@ -12,6 +12,8 @@ export interface Lifetime {
 export interface LifetimeOptions extends Partial<Lifetime> {
   /** The limits of a session whose user asked to be remembered. Default 14 days idle, 30 days absolute. */
   readonly remember?: Partial<Lifetime>;
+  /** The limits of a refresh token and its successors. Default 7 days without use, 30 days in all (row RT-05). */
+  readonly refresh?: Partial<Lifetime>;
   /** Changes the secret this often while the session is used; the old one may read for 10 s more. Default off; at least 1 minute. */
   readonly renewEvery?: Duration;
   /** How fresh an authentication `requireRecentAuth` asks for. Default 5 minutes (row LT-09). */
@@ -42,6 +44,7 @@ export class LifetimePolicy {
   readonly #normal: Lifetime;
   readonly #remembered: Lifetime;
   readonly #upgradeGrace: Duration;
+  readonly #refresh: Lifetime;
 
   /** `upgradeGrace`: for how long the session of another library lives on beside the native one. */
   constructor(options: LifetimeOptions | LifetimePreset = {}, upgradeGrace: Duration = 0) {
@@ -49,7 +52,7 @@ export class LifetimePolicy {
       throw new TypeError(`lifetime: there is no preset ${JSON.stringify(options)}`);
     const given: LifetimeOptions = typeof options === "string" ? PRESETS[options] : options;
     this.#normal = checked("lifetime", { idle: given.idle ?? minutes(30), absolute: given.absolute ?? hours(12) });
-    // A preset is a ceiling that remember-me may not raise.
+    // A preset is a ceiling that neither remember-me nor refresh tokens may raise.
     this.#remembered =
       typeof options === "string"
         ? this.#normal
@@ -58,6 +61,13 @@ export class LifetimePolicy {
             absolute: given.remember?.absolute ?? Math.max(days(30), this.#normal.absolute),
           });
     this.#upgradeGrace = upgradeGrace;
+    this.#refresh =
+      typeof options === "string"
+        ? this.#normal
+        : checked("lifetime.refresh", {
+            idle: given.refresh?.idle ?? days(7),
+            absolute: given.refresh?.absolute ?? days(30),
+          });
     this.recentAuth = given.recentAuth ?? minutes(5);
     if (!(this.recentAuth > 0)) throw new TypeError("lifetime.recentAuth must be a positive number of milliseconds");
     this.renewEvery = given.renewEvery;
@@ -101,6 +111,7 @@ export class LifetimePolicy {
   }
 
   #limits(record: Pick<SessionRecord, "meta">): Lifetime {
+    if (record.meta.refresh !== undefined) return this.#refresh;
     return record.meta.remember ? this.#remembered : this.#normal;
   }
 }

@@ -39,6 +39,22 @@ export interface SessionMeta {
   readonly upgradedFrom?: string;
   /** In a mark: the session that an old one has become. A mark is no session itself. */
   readonly upgradedTo?: SessionId;
+  /** Makes the record that of a refresh token. No other token opens it, and a refresh token opens no other. */
+  readonly refresh?: RefreshMeta;
+}
+
+/** What a refresh token is good for, and how its successors are told from its predecessors. */
+export interface RefreshMeta {
+  /** SHA-256 of the part that all tokens of the family share. Who brings it with another secret has held an older one. */
+  readonly familyHash: SecretHash;
+  /** The application that the token was issued to. */
+  readonly clientId: string;
+  /** What access tokens may be good for: names with single spaces between. */
+  readonly scope?: string;
+  /** With it, the previous secret makes the one in force (see `src/tokens/refresh-token.ts`). Absent without grace. */
+  readonly nonce?: string;
+  /** The secret before the previous one, if it was followed up before its grace was over. For reports. */
+  readonly inGrace?: { readonly secretHash: SecretHash; readonly until: Instant };
 }
 
 /** A claim on a session for the length of one unsafe request, so that requests in several processes take turns. */

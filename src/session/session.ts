@@ -63,6 +63,11 @@ export class Session<Data extends object = SessionDataShape> {
     return this.#work.record?.meta.methods ?? [];
   }
 
+  /** @internal When the secret was issued. */
+  get secretAt(): Instant | undefined {
+    return this.#work.record?.meta.secretAt;
+  }
+
   /** When the session ends if nothing more happens. */
   get expiresAt(): Instant | undefined {
     return this.#work.record?.expiresAt;

@@ -134,6 +134,21 @@ export class Sessions<Data extends object = SessionDataShape> {
     return this.#core.users.revokeEveryone();
   }
 
+  /** @internal For what keeps records of its own among the sessions: refresh tokens. */
+  records(): { readonly core: SessionCore; readonly store: SessionStore } {
+    this.#cleanUp.start();
+    return { core: this.#core, store: this.#store };
+  }
+
+  /**
+   * @internal The cross-site check, for what else comes in a cookie.
+   *
+   * @throws CrossSiteRequestError
+   */
+  assertSameSite(request: RequestFacts, transport: Transport, hasToken: boolean): void {
+    this.#checkSite(request, transport, hasToken, false);
+  }
+
   /** @internal The clock that all time is taken from. */
   get clock(): Clock {
     return this.#core.clock;
@@ -229,14 +244,18 @@ export class Sessions<Data extends object = SessionDataShape> {
   }
 
   #assertSameSite(request: RequestFacts, presented: Presented, upgrade: boolean): void {
-    if (this.#crossSite === undefined || !this.#transport.ambient) return;
     const hasToken = presented.kind !== "none" || this.#core.upgrade?.present(request) !== undefined;
+    this.#checkSite(request, this.#transport, hasToken, upgrade);
+  }
+
+  #checkSite(request: RequestFacts, transport: Transport, hasToken: boolean, upgrade: boolean): void {
+    if (this.#crossSite === undefined || !transport.ambient) return;
     try {
       if (upgrade) this.#crossSite.assertUpgradeAllowed(request, hasToken);
       else this.#crossSite.assertAllowed(request, hasToken);
     } catch (error) {
       if (error instanceof CrossSiteRequestError)
-        this.#emit(new Connection(request, this.#transport), "csrfRejected", { reason: error.reason });
+        this.#emit(new Connection(request, transport), "csrfRejected", { reason: error.reason });
       throw error;
     }
   }

@@ -16,6 +16,11 @@ export interface UserClaims {
   readonly client_id?: string;
   /** The public id of the session that the token belongs to: it dies with it where revocations are asked. */
   readonly sid?: string;
+  /**
+   * When the session's secret was issued, in milliseconds. Revocations go by it instead of `iat`, so that a token that was
+   * being made while its session ended is dead too. Claim of this library.
+   */
+  readonly sid_at?: Instant;
   /** When the user last proved who they are. Needed by `requireRecentAuth`. */
   readonly auth_time?: NumericDate;
   /** What the token is good for, names with single spaces between: `cart:read cart:write`. Needed by `requireScope`. */
@@ -62,6 +67,7 @@ export const KNOWN_CLAIMS: ReadonlySet<string> = new Set([
   "jti",
   "iat_ms",
   "sid",
+  "sid_at",
   "auth_time",
   "scope",
   "amr",
@@ -97,6 +103,7 @@ export function areUserClaims({
   sub,
   client_id,
   sid,
+  sid_at,
   auth_time,
   scope,
   amr,
@@ -105,14 +112,15 @@ export function areUserClaims({
     isText(sub) &&
     isText(client_id) &&
     (sid === undefined || isText(sid)) &&
+    (sid_at === undefined || isNumericDate(sid_at)) &&
     (auth_time === undefined || isNumericDate(auth_time)) &&
     (scope === undefined || isScope(scope)) &&
     (amr === undefined || isTexts(amr))
   );
 }
 
-/** When a token was issued, in milliseconds. */
-export const issuedAt = (claims: AccessClaims): Instant => claims.iat_ms ?? claims.iat * 1000;
+/** When what a token vouches for was true, in milliseconds. */
+export const issuedAt = (claims: AccessClaims): Instant => claims.sid_at ?? claims.iat_ms ?? claims.iat * 1000;
 
 const isText = (value: unknown): value is string => typeof value === "string" && value !== "";
 const isTexts = (value: unknown): value is readonly string[] => Array.isArray(value) && value.every(isText);

@@ -1,10 +1,15 @@
 import { type Clock, type Duration, minutes, seconds, systemClock } from "../session/clock.ts";
-import { Tokens } from "./access-token.ts";
+import type { Sessions } from "../session/sessions.ts";
+import { type CookieOptions, cookieTransport } from "../transports/cookie.ts";
+import { type AccessTokenSettings, Tokens } from "./access-token.ts";
 import { MAX_TEXT } from "./base64url.ts";
 import { KNOWN_CLAIMS } from "./claims.ts";
 import { KeyRing } from "./key-ring.ts";
 import type { KeyInput } from "./keys.ts";
+import { RefreshTokens } from "./refresh-tokens.ts";
 import type { Revocation } from "./revocation.ts";
+import { SessionLookUp } from "./session-revocation.ts";
+import { SessionTokens } from "./session-tokens.ts";
 
 export interface TokensOptions<Own extends string = never> {
   /**
@@ -31,17 +36,45 @@ export interface TokensOptions<Own extends string = never> {
   readonly cache?: number;
   /** Names of claims that the application adds to the usual ones. Others are refused by `sign` (row JW-12). */
   readonly claims?: readonly Own[];
-  /** Knows the tokens that were revoked. Default: none are. */
+  /** Knows the tokens that were revoked. Default: those of ended sessions, with `sessions`; else none are. */
   readonly revocation?: Revocation;
+  /** Default: that of `sessions`, else the machine's. */
   readonly clock?: Clock;
 }
 
+export interface SessionTokensOptions<Own extends string = never> extends TokensOptions<Own> {
+  /** The sessions that the tokens belong to. Refresh tokens are kept in their store and live as their `lifetime.refresh` says. */
+  readonly sessions: Pick<Sessions, "records" | "assertSameSite">;
+  /**
+   * For how long after its use a refresh token may come again because the answer was lost; the same successor is then sent
+   * again, unless that was used itself. Default 0: each use but the first ends the session. At most 10 seconds (row RT-04).
+   */
+  readonly refreshGrace?: Duration;
+  /** The cookie of `tokenRoute`. Default `__Host-Http-rt; Path=/; Secure; HttpOnly; SameSite=Strict` (row RT-11). */
+  readonly refreshCookie?: CookieOptions;
+}
+
 /**
- * Access tokens: signed, short-lived, verified without a look-up.
+ * Access tokens: signed, short-lived, verified without a look-up. With `sessions` they belong to sessions and are renewed
+ * with refresh tokens.
  *
  * @throws TypeError for options that are missing or out of range, and for unfit keys
  */
-export function createTokens<const Own extends string = never>(options: TokensOptions<Own>): Tokens<Own> {
+export function createTokens<const Own extends string = never>(options: SessionTokensOptions<Own>): SessionTokens<Own>;
+export function createTokens<const Own extends string = never>(options: TokensOptions<Own>): Tokens<Own>;
+export function createTokens<const Own extends string = never>(
+  options: TokensOptions<Own> & Partial<SessionTokensOptions<Own>>,
+): Tokens<Own> {
+  const { sessions, refreshGrace = 0, refreshCookie } = options;
+  if (sessions === undefined) return new Tokens<Own>(checkedSettings(options));
+  const { core, store } = sessions.records();
+  inRange("refreshGrace", refreshGrace, 0, seconds(10));
+  const settings = checkedSettings({ clock: core.clock, revocation: new SessionLookUp(core, store), ...options });
+  const cookie = cookieTransport({ name: "__Host-Http-rt", sameSite: "Strict", ...refreshCookie });
+  return new SessionTokens<Own>(settings, new RefreshTokens(core, store, refreshGrace), sessions, cookie);
+}
+
+function checkedSettings(options: TokensOptions<string>): AccessTokenSettings {
   const { issuer, audience, clientId = audience, claims = [], revocation, clock = systemClock } = options;
   const { accessLifetime = minutes(10), leeway = seconds(5), maxBytes = 8192, cache = 0 } = options;
   for (const [name, text] of Object.entries({ issuer, audience, clientId }))
@@ -54,7 +87,7 @@ export function createTokens<const Own extends string = never>(options: TokensOp
   inRange("cache", cache, 0, 10_000_000);
   const inputs: readonly KeyInput[] = Array.isArray(options.keys) ? options.keys : [options.keys];
   const keys = new KeyRing(inputs, clock, accessLifetime + leeway);
-  return new Tokens<Own>({
+  return {
     keys,
     issuer,
     audience,
@@ -66,7 +99,7 @@ export function createTokens<const Own extends string = never>(options: TokensOp
     claims,
     revocation,
     lifetime: accessLifetime,
-  });
+  };
 }
 
 function inRange(name: string, value: number, least: number, most: number): void {

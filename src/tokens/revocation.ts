@@ -7,7 +7,10 @@ export interface RevocableFacts {
   readonly sid: string | undefined;
   /** The user. */
   readonly sub: string;
-  /** When the token was issued, in milliseconds. Of a token that tells only the second, its beginning. */
+  /**
+   * When the token was issued, in milliseconds; of a token that tells only the second, its beginning. Of a token that
+   * belongs to a session, when the session's secret was issued.
+   */
   readonly issuedAt: Instant;
 }
 

@@ -1,7 +1,7 @@
 import { type Request, type Response, Router } from "express";
-import { authenticate, register } from "../accounts.ts";
+import { identify, register } from "../accounts.ts";
 import { wantsHtml } from "../answers.ts";
-import { credentials, newCredentials } from "../input.ts";
+import { newCredentials } from "../input.ts";
 import { loginPage, registerPage } from "../pages/accounts.ts";
 import { answer, type Page, showPage } from "../pages/show.ts";
 import { Problem } from "../problems.ts";
@@ -34,8 +34,7 @@ export function accountRoutes(shop: Shop): Router {
   router.post(
     "/login",
     formAgain(shop, loginPage, async (req, res) => {
-      const account = await authenticate(shop.database, credentials(req.body));
-      if (account === undefined) throw new Problem(401, "Invalid credentials");
+      const account = await identify(shop.database, req.body);
       const session = shop.session(req);
       const remember = req.body.remember === true || req.body.remember === "on";
       await session.login(account.id, { methods: ["pwd"], remember });

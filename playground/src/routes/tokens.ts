@@ -1,0 +1,54 @@
+import { accessTokenOf, requireAccessToken, tokenRoute } from "coatcheck/express";
+import type { SessionTokens } from "coatcheck/tokens";
+import { type Request, Router } from "express";
+import { identify } from "../accounts.ts";
+import type { problemAnswers } from "../problem-answers.ts";
+import { Problem } from "../problems.ts";
+import type { Shop } from "../shop.ts";
+
+/** The same accounts for clients that carry an access token: login, profile, refresh, logout, and the keys to verify with. */
+export function tokenRoutes(shop: Shop, tokens: SessionTokens, onError: ReturnType<typeof problemAnswers>): Router {
+  const router = Router();
+
+  router.post(
+    "/token/login",
+    tokenRoute(
+      tokens,
+      async (endpoint, req: Request) => {
+        const account = await identify(shop.database, req.body);
+        return endpoint.login(account.id, { methods: ["pwd"] });
+      },
+      { onError },
+    ),
+  );
+
+  router.post(
+    "/token/refresh",
+    tokenRoute(tokens, (endpoint) => endpoint.refresh(), { onError }),
+  );
+
+  router.post(
+    "/token/logout",
+    tokenRoute(
+      tokens,
+      async (endpoint) => {
+        await endpoint.logout();
+        return { success: true };
+      },
+      { onError },
+    ),
+  );
+
+  router.get("/token/profile", requireAccessToken(tokens, { onError }), (req, res) => {
+    const { sub, auth_time = 0 } = accessTokenOf(tokens, req);
+    const account = shop.database.account(sub);
+    if (account === undefined) throw new Problem(401, "Not logged in");
+    res.json({ username: account.username, userId: account.id, loginTime: auth_time * 1000 });
+  });
+
+  router.get("/.well-known/jwks.json", (_req, res) => {
+    res.set("Cache-Control", "public, max-age=300").json(tokens.jwks());
+  });
+
+  return router;
+}
