@@ -19,10 +19,12 @@ export interface RevocationFeedOptions {
 
 /** How often the log is read, whether or not it tells of entries by itself. */
 const POLL: Duration = seconds(1);
-/** How often the memory is rid of entries that do not matter any more. */
+/** How often memory and log are rid of entries that do not matter any more, at most. */
 const SWEEP: Duration = minutes(1);
+/** How many entries are taken out of the log in one go. */
+const BATCH = 500;
 /** How long entries are kept beyond their time, for clocks that disagree. */
-export const REVOCATION_SLACK: Duration = minutes(1);
+const SLACK: Duration = minutes(1);
 
 /**
  * The live revocations in the memory of this process, fed by the store's log: every second by reading on, and where the
@@ -39,6 +41,8 @@ export class RevocationFeed {
   #freshAt: Instant | undefined;
   #startedAt: Instant | undefined;
   #sweptAt: Instant;
+  #tidiedAt = Number.NEGATIVE_INFINITY;
+  #tidying: Promise<void> | undefined;
   #reading: Promise<void> | undefined;
   #cancelPoll: (() => void) | undefined;
   #unwatch: (() => void | Promise<void>) | undefined;
@@ -60,19 +64,15 @@ export class RevocationFeed {
     this.#sweptAt = clock.now();
   }
 
-  /** Begins to follow the log, unless it has begun. The returned promise resolves when the log was read, or could not be. */
-  start(): Promise<void> {
-    if (this.#startedAt === undefined && !this.#stopped) {
-      this.#startedAt = this.#clock.now();
-      this.#unwatch = this.#log.watch?.({
-        added: (entry) => this.#live.add(entry),
-        subscribed: () => this.#readAnew(),
-      });
-      this.catchUp()
-        .catch(() => {})
-        .finally(() => this.#poll());
-    }
-    return (this.#reading ?? Promise.resolve()).catch(() => {});
+  /** Begins to follow the log, unless it has begun. The first `check` does so, if nobody did before. */
+  start(): void {
+    if (this.#startedAt !== undefined || this.#stopped) return;
+    this.#startedAt = this.#clock.now();
+    this.#unwatch = this.#log.watch?.({
+      added: (entry) => this.#live.add(entry),
+      subscribed: () => void this.#readAnew(),
+    });
+    this.#follow();
   }
 
   /** Ends it, and waits for what is under way. What is known stays known. */
@@ -80,7 +80,7 @@ export class RevocationFeed {
     this.#stopped = true;
     this.#cancelPoll?.();
     await this.#unwatch?.();
-    await this.#reading?.catch(() => {});
+    await Promise.all([this.#reading?.catch(() => {}), this.#tidying]);
   }
 
   /**
@@ -91,6 +91,7 @@ export class RevocationFeed {
   async publish(entry: Revocation): Promise<void> {
     await this.#log.append(entry);
     this.#live.add(entry);
+    this.#tidyUp();
   }
 
   /** Whether it is known to be revoked. Looks into the memory of this process and nowhere else. */
@@ -105,6 +106,7 @@ export class RevocationFeed {
    * @throws StoreUnavailableError under `"ask-store"`, when the feed is behind and the log cannot be read
    */
   check(subject: RevocationSubject): boolean | Promise<boolean> {
+    this.start();
     if (this.isRevoked(subject)) return true;
     if (!this.behind) return false;
     const judge = () => this.isRevoked(subject);
@@ -164,20 +166,36 @@ export class RevocationFeed {
     if (!this.#stopped) await this.catchUp().catch(() => {});
   }
 
-  #poll(): void {
-    if (this.#stopped) return;
-    this.#cancelPoll = this.#clock.schedule(() => {
-      this.catchUp()
-        .catch(() => {})
-        .finally(() => this.#poll());
-    }, POLL);
+  /** Reads on, and again a second after each reading has ended. */
+  #follow(): void {
+    this.catchUp()
+      .catch(() => {})
+      .finally(() => {
+        if (!this.#stopped) this.#cancelPoll = this.#clock.schedule(() => this.#follow(), POLL);
+      });
   }
 
+  /** Forgets what does not matter any more, now and then. */
   #sweep(): void {
     const now = this.#clock.now();
     if (now - this.#sweptAt < SWEEP) return;
     this.#sweptAt = now;
-    this.#live.forgetExpired(now - REVOCATION_SLACK);
+    this.#live.forgetExpired(now - SLACK);
+  }
+
+  /** Whoever adds to the log takes what has expired out of it, now and then. What fails of it is done the next time. */
+  #tidyUp(): void {
+    const now = this.#clock.now();
+    if (this.#tidying !== undefined || this.#stopped || now - this.#tidiedAt < SWEEP) return;
+    this.#tidiedAt = now;
+    const tidy = async () => {
+      while ((await this.#log.removeExpired(now - SLACK, BATCH)) === BATCH && !this.#stopped);
+    };
+    this.#tidying = tidy()
+      .catch(() => {})
+      .finally(() => {
+        this.#tidying = undefined;
+      });
   }
 
   #reportBehind(): void {

@@ -1,6 +1,6 @@
 import type { Updated } from "../strategies/strategy.ts";
 import type { Instant } from "./clock.ts";
-import { presentTexts } from "./core.ts";
+import { presentTexts, type SessionCore } from "./core.ts";
 import { SessionConflictError, StoreUnavailableError } from "./errors.ts";
 import { checkedFlashes } from "./flashes.ts";
 import { applyPatch, type SessionMeta, type SessionRecord } from "./record.ts";
@@ -88,11 +88,13 @@ export async function rotate(
     if (graceUntil !== undefined && !lifetime.renewalDue(record, now)) return undefined;
     const changes = work.changes(record, texts);
     const { previousUntil: _, upgradedFrom: __, ...meta } = changes?.patch.meta ?? record.meta;
+    // Later than that of the previous secret, so that copies of the session tell which one they are of.
+    const secretAt = Math.max(now, record.meta.secretAt + 1);
     const changed = change?.(meta, now);
     const rotated: SessionMeta = {
       ...meta,
       ...changed?.meta,
-      secretAt: now,
+      secretAt,
       previousSecretHash: record.secretHash,
       ...(graceUntil === undefined ? undefined : { previousUntil: graceUntil }),
     };
@@ -100,7 +102,7 @@ export async function rotate(
     const userId = changed?.userId ?? record.userId;
     return { ...changes, patch: { ...changes?.patch, userId, meta: rotated, secretHash, seenAt: now, expiresAt } };
   };
-  return update(work, make, { secret, secretHash });
+  return update(work, make, { secret, secretHash, forSecurity: graceUntil === undefined });
 }
 
 /**
@@ -111,10 +113,10 @@ export async function rotate(
 export async function update(
   work: UnitOfWork,
   make: (record: SessionRecord, texts: Texts) => Change | undefined,
-  rotated?: { readonly secret: SessionSecret; readonly secretHash: SecretHash },
+  rotated?: { readonly secret: SessionSecret; readonly secretHash: SecretHash; readonly forSecurity: boolean },
 ): Promise<boolean> {
   if (work.refusal !== undefined) throw work.refused(work.refusal);
-  const { clock, lifetime, strategy } = work.core;
+  const { clock, lifetime, revocations, strategy } = work.core;
   const secret = rotated?.secret ?? (work.secret as SessionSecret);
   let record = work.record as SessionRecord;
   // A slow handler: perhaps another request has kept the session alive.
@@ -133,6 +135,8 @@ export async function update(
     }
     if (change === undefined) return false;
     const { patch } = change;
+    if (rotated?.forSecurity && patch.meta !== undefined)
+      await revocations.sessionRotates(record.id, patch.meta.secretAt);
     const updated = await undoubted(work, record, () => strategy.update(record, patch, secret));
     if (updated.outcome === "missing") throw work.late("gone");
     if (updated.outcome === "updated") {
@@ -145,6 +149,12 @@ export async function update(
     record = await reread(work, record);
   }
   throw reported(work, new SessionConflictError([]));
+}
+
+/** Ends a session: copies of it die first, then the record. */
+export async function end(core: SessionCore, record: SessionRecord): Promise<void> {
+  await core.revocations.sessionEnds(record.id);
+  await core.strategy.remove(record);
 }
 
 async function reread(work: UnitOfWork, record: SessionRecord): Promise<SessionRecord> {
