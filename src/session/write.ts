@@ -88,13 +88,11 @@ export async function rotate(
     if (graceUntil !== undefined && !lifetime.renewalDue(record, now)) return undefined;
     const changes = work.changes(record, texts);
     const { previousUntil: _, upgradedFrom: __, ...meta } = changes?.patch.meta ?? record.meta;
-    // Later than that of the previous secret, so that copies of the session tell which one they are of.
-    const secretAt = Math.max(now, record.meta.secretAt + 1);
     const changed = change?.(meta, now);
     const rotated: SessionMeta = {
       ...meta,
       ...changed?.meta,
-      secretAt,
+      secretAt: now,
       previousSecretHash: record.secretHash,
       ...(graceUntil === undefined ? undefined : { previousUntil: graceUntil }),
     };
