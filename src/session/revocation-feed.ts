@@ -44,6 +44,7 @@ export class RevocationFeed {
   #tidiedAt = Number.NEGATIVE_INFINITY;
   #tidying: Promise<void> | undefined;
   #reading: Promise<void> | undefined;
+  #hasNews = false;
   #cancelPoll: (() => void) | undefined;
   #unwatch: (() => void | Promise<void>) | undefined;
   #stopped = false;
@@ -68,10 +69,7 @@ export class RevocationFeed {
   start(): void {
     if (this.#startedAt !== undefined || this.#stopped) return;
     this.#startedAt = this.#clock.now();
-    this.#unwatch = this.#log.watch?.({
-      added: (entry) => this.#live.add(entry),
-      subscribed: () => void this.#readAnew(),
-    });
+    this.#unwatch = this.#log.watch?.(() => void this.#readNews());
     this.#follow();
   }
 
@@ -160,9 +158,12 @@ export class RevocationFeed {
     this.#sweep();
   }
 
-  /** A reading that is under way may have begun before the log told of entries. */
-  async #readAnew(): Promise<void> {
+  /** A reading that is under way may have begun before there was news. */
+  async #readNews(): Promise<void> {
+    if (this.#hasNews) return;
+    this.#hasNews = true;
     await this.#reading?.catch(() => {});
+    this.#hasNews = false;
     if (!this.#stopped) await this.catchUp().catch(() => {});
   }
 

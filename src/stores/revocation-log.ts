@@ -17,14 +17,6 @@ export interface RevocationPage {
   readonly more: boolean;
 }
 
-/** Who wants to know of entries without asking. */
-export interface RevocationWatcher {
-  /** An entry was added. It may come before or after `read` shows it, more than once, or not at all. */
-  added(entry: Revocation): void;
-  /** From now on entries are told, at first or again: what was added before has to be read. */
-  subscribed(): void;
-}
-
 /**
  * The revocations of a store, for the processes that check copies of sessions without reading the store. The cases of
  * `storeConformance` that speak of revocations prove an implementation.
@@ -48,11 +40,12 @@ export interface RevocationLog {
   read(cursor: string | undefined): Promise<RevocationPage>;
 
   /**
-   * Tells of entries as they are added, by any process; only in logs that can. It is a help, not a promise: nothing but
-   * `read` says that nothing is missing. Connects by itself, again after every failure, and never throws; the returned
-   * function ends it.
+   * Calls `news` when there may be something new to read: an entry was added, by any process, or the connection over which
+   * that is told stands, at first or again. Only in logs that can tell. It is a help and no promise: nothing but `read` says
+   * that nothing is missing. Connects by itself, again after every failure, keeps no process alive and never throws. The
+   * returned function ends it.
    */
-  watch?(watcher: RevocationWatcher): () => void | Promise<void>;
+  watch?(news: () => void): () => void | Promise<void>;
 
   /** Removes at most `limit` entries with `until <= now`; the number removed. */
   removeExpired(now: Instant, limit: number): Promise<number>;

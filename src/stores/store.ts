@@ -5,7 +5,7 @@ import type { RevocationLog } from "./revocation-log.ts";
 
 export type { DeviceFacts, Lease, LeaseRequest, SessionMeta, SessionPatch, SessionRecord } from "../session/record.ts";
 export { applyPatch, patchData } from "../session/record.ts";
-export type { Revocation, RevocationLog, RevocationPage, RevocationWatcher } from "./revocation-log.ts";
+export type { Revocation, RevocationLog, RevocationPage } from "./revocation-log.ts";
 
 /**
  * The store contract. `storeConformance` in `coatcheck/testing` proves an implementation.

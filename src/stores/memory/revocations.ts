@@ -1,5 +1,5 @@
 import type { Instant } from "../../session/clock.ts";
-import type { Revocation, RevocationLog, RevocationPage, RevocationWatcher } from "../revocation-log.ts";
+import type { Revocation, RevocationLog, RevocationPage } from "../revocation-log.ts";
 
 /** Most entries of one page. */
 const PAGE = 1000;
@@ -8,26 +8,27 @@ const PAGE = 1000;
 export class MemoryRevocations implements RevocationLog {
   /** By position, in order. */
   readonly #entries = new Map<number, Revocation>();
-  readonly #watchers = new Set<RevocationWatcher>();
+  readonly #watchers = new Set<{ readonly news: () => void }>();
   #last = 0;
 
   async append(entry: Revocation): Promise<void> {
     this.#entries.set(++this.#last, entry);
-    for (const watcher of this.#watchers) watcher.added(entry);
+    for (const { news } of this.#watchers) news();
   }
 
   async read(cursor: string | undefined): Promise<RevocationPage> {
     const after = Number(cursor ?? 0);
     // No position is given twice, so nothing can come between those that are there.
-    const newer = [...this.#entries.keys()].filter((position) => position > after);
+    const newer = [...this.#entries].filter(([position]) => position > after);
     const page = newer.slice(0, PAGE);
-    const entries = page.map((position) => this.#entries.get(position) as Revocation);
-    return { entries, cursor: String(page.at(-1) ?? after), more: newer.length > page.length };
+    const entries = page.map(([, entry]) => entry);
+    return { entries, cursor: page.at(-1)?.[0].toString() ?? cursor, more: newer.length > page.length };
   }
 
-  watch(watcher: RevocationWatcher): () => void {
+  watch(news: () => void): () => void {
+    const watcher = { news };
     this.#watchers.add(watcher);
-    watcher.subscribed();
+    news();
     return () => {
       this.#watchers.delete(watcher);
     };
