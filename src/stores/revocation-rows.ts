@@ -13,7 +13,7 @@ export interface RevocationRow {
   readonly entry: string;
 }
 
-const PAGE = 1000;
+const PAGE = 200;
 
 export const newRowId = (): string => base64url(randomBytes(12));
 

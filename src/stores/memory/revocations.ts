@@ -2,7 +2,7 @@ import type { Instant } from "../../session/clock.ts";
 import type { Revocation, RevocationLog, RevocationPage } from "../revocation-log.ts";
 
 /** Most entries of one page. */
-const PAGE = 1000;
+const PAGE = 200;
 
 /** The revocations of a memory store: known to all who share the store, at once. */
 export class MemoryRevocations implements RevocationLog {

@@ -1,4 +1,5 @@
 import type { Instant } from "../../session/clock.ts";
+import { OneByOne } from "../one-by-one.ts";
 import { retryPassing } from "../retry.ts";
 import type { Revocation, RevocationLog, RevocationPage } from "../revocation-log.ts";
 import { newRowId, type RevocationRow, readPage, revocationToText } from "../revocation-rows.ts";
@@ -21,17 +22,15 @@ const READING = {
  */
 export class MongodbRevocations implements RevocationLog {
   readonly #collection: () => Promise<MongodbCollection>;
-  /** Of one process, one adds after the other: they would only collide. */
-  #adding: Promise<unknown> = Promise.resolve();
+  /** They would only collide. */
+  readonly #turns = new OneByOne();
 
   constructor(collection: () => Promise<MongodbCollection>) {
     this.#collection = collection;
   }
 
-  async append(entry: Revocation): Promise<void> {
-    const adding = this.#adding.then(() => this.#add(entry));
-    this.#adding = adding.catch(() => {});
-    await adding;
+  append(entry: Revocation): Promise<void> {
+    return this.#turns.run(() => this.#add(entry));
   }
 
   read(cursor: string | undefined): Promise<RevocationPage> {

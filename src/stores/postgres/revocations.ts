@@ -1,4 +1,5 @@
 import { type Instant, systemClock } from "../../session/clock.ts";
+import { OneByOne } from "../one-by-one.ts";
 import type { Revocation, RevocationLog, RevocationPage } from "../revocation-log.ts";
 import { newRowId, type RevocationRow, readPage, revocationToText } from "../revocation-rows.ts";
 import { type Line, Subscription } from "../subscription.ts";
@@ -17,6 +18,8 @@ export class PostgresRevocations implements RevocationLog {
   readonly #connection: PostgresConnection;
   readonly #names: PostgresNames;
   readonly #migrates: boolean;
+  /** Those who wait for the lock would each keep a connection of the pool. */
+  readonly #turns = new OneByOne();
   #migration: Promise<void> | undefined;
   readonly watch?: (news: () => void) => () => Promise<void>;
 
@@ -55,14 +58,8 @@ export class PostgresRevocations implements RevocationLog {
     }
   }
 
-  async append(entry: Revocation): Promise<void> {
-    const { revocations: table } = this.#names;
-    await this.#query(
-      `WITH turn AS MATERIALIZED (SELECT pg_advisory_xact_lock(hashtext('coatcheck revocations'), hashtext($4::text))),
-       added AS (INSERT INTO ${table} (id, until_at, entry) SELECT $1::text, $2::bigint, $3::text FROM turn RETURNING position)
-       SELECT pg_notify($4::text, '') FROM added`,
-      [newRowId(), entry.until, revocationToText(entry), this.#channel],
-    );
+  append(entry: Revocation): Promise<void> {
+    return this.#turns.run(() => this.#add(entry));
   }
 
   read(cursor: string | undefined): Promise<RevocationPage> {
@@ -77,6 +74,16 @@ export class PostgresRevocations implements RevocationLog {
       [now, limit],
     );
     return rowCount ?? 0;
+  }
+
+  async #add(entry: Revocation): Promise<void> {
+    const { revocations: table } = this.#names;
+    await this.#query(
+      `WITH turn AS MATERIALIZED (SELECT pg_advisory_xact_lock(hashtext('coatcheck revocations'), hashtext($4::text))),
+       added AS (INSERT INTO ${table} (id, until_at, entry) SELECT $1::text, $2::bigint, $3::text FROM turn RETURNING position)
+       SELECT pg_notify($4::text, '') FROM added`,
+      [newRowId(), entry.until, revocationToText(entry), this.#channel],
+    );
   }
 
   /** Tables of the same name in other schemas share it, and then read once in vain. */

