@@ -1,6 +1,7 @@
 import { minutes, type Revocation, StoreUnavailableError, seconds } from "coatcheck";
 import { memoryStore } from "coatcheck/memory";
 import type { RevocationLog } from "coatcheck/stores";
+import { createTokens, generateKey } from "coatcheck/tokens";
 import { describe, expect, it } from "vitest";
 import type { StoreVerb } from "../../src/testing/unreliable-store.ts";
 import { idOf, opens, type Settings, setUp } from "./support.ts";
@@ -122,6 +123,29 @@ describe.each(ENDINGS)("LO-09: $name", ({ settings, verb, end, rotates }) => {
     expect(scene.feed.isRevoked(scene.copy(scene.clock.now() - 1))).toBe(true);
     if (rotates) expect(scene.feed.isRevoked(scene.copy())).toBe(false);
     for (const { until } of await scene.entries()) expect(until).toBe(scene.clock.now() + lifetime);
+  });
+});
+
+describe("LO-09: an access token", () => {
+  it("is refused by every process once its session has ended, and the next one of the user is not", async () => {
+    const { feed, clock, client, id, newClient } = await ada();
+    const tokens = createTokens({
+      issuer: "https://shop.example",
+      audience: "https://api.example",
+      keys: generateKey("HS256"),
+      clock,
+      revocation: {
+        isRevoked: ({ sid, sub, issuedAt }) => feed.check({ sessionId: sid, userId: sub, issuedAt }),
+      },
+    });
+    const token = tokens.sign({ sub: "ada", sid: id });
+    expect(await tokens.verify(token)).toMatchObject({ sid: id });
+    await client.request((session) => session.logout(), post);
+    await clock.advance(0);
+    await expect(tokens.verify(token)).rejects.toMatchObject({ code: "token_invalid" });
+    const next = newClient();
+    await next.request((session) => session.login("ada"), post);
+    expect(await tokens.verify(tokens.sign({ sub: "ada", sid: idOf(next.token) }))).toMatchObject({ sub: "ada" });
   });
 });
 

@@ -25,6 +25,10 @@ function watched(log: RevocationLog) {
   return { first, next };
 }
 
+/** Who waits for the turn to add an entry. */
+const WAITING = `SELECT FROM pg_locks WHERE locktype = 'advisory' AND NOT granted
+  AND classid::bigint = (hashtext('coatcheck revocations')::bigint & 4294967295)`;
+
 describeWithService("postgres", ({ url }) => {
   const schema = `coatcheck_test_${randomBytes(6).toString("hex")}`;
   const pool = new pg.Pool({ connectionString: url, max: 5 });
@@ -93,6 +97,10 @@ describeWithService("postgres", ({ url }) => {
     await slow.query("BEGIN");
     await store({ query: (query) => slow.query(query as pg.QueryConfig) }, names).append(everyone(2));
     const second = log.append(everyone(3));
+    const waiting = expect
+      .poll(async () => (await pool.query(WAITING)).rowCount, { timeout: 10_000 })
+      .toBeGreaterThan(0);
+    await Promise.race([second, waiting]);
     const during = await log.read(cursor);
     await slow.query("COMMIT");
     await second;
