@@ -1,4 +1,4 @@
-import { minutes } from "../../session/clock.ts";
+import { minutes, seconds, systemClock } from "../../session/clock.ts";
 import type { Revocation } from "../../session/revocation.ts";
 import { newSessionId } from "../../session/token.ts";
 import type { RevocationLog } from "../../stores/revocation-log.ts";
@@ -7,6 +7,8 @@ import { same } from "./checks.ts";
 import { type Case, createdIn, NOW, needing, race, upTo } from "./scene.ts";
 
 const until = NOW + minutes(10);
+/** How long news may take. */
+const PATIENCE = seconds(5);
 
 const logOf = (store: SessionStore): RevocationLog => store.revocations as RevocationLog;
 
@@ -16,6 +18,9 @@ const ofSession = (changes: Partial<Extract<Revocation, { kind: "session" }>> = 
   until,
   ...changes,
 });
+
+/** A store in memory answers at once, so that reading again and again would keep everything else from happening. */
+const otherWork = (): Promise<void> => new Promise((resolve) => setTimeout(resolve, 0));
 
 /** Follows a log as a process does. */
 class Reader {
@@ -112,12 +117,13 @@ export const revocationCases: Case[] = needing("revocations", [
         const before = [...added];
         await reader.read();
         same(reader.missing(before), [], "what had been added before the reader read on");
+        await otherWork();
       }
     };
-    const following = readers.map(follow);
+    const following = Promise.allSettled(readers.map(follow));
     await Promise.all(upTo(8).map((i) => write(i % 2 === 0 ? one : other)));
     adding = false;
-    await Promise.all(following);
+    for (const followed of await following) if (followed.status === "rejected") throw followed.reason;
     for (const reader of readers) await reader.read();
     same(
       readers.map((reader) => reader.missing(added)),
@@ -185,8 +191,13 @@ export const revocationCases: Case[] = needing("revocations", [
         heard();
       });
       const next = () =>
-        new Promise<void>((resolve) => {
-          heard = resolve;
+        new Promise<void>((resolve, reject) => {
+          const late = () => reject(new Error(`store conformance: no news within ${PATIENCE} ms`));
+          const cancel = systemClock.schedule(late, PATIENCE);
+          heard = () => {
+            cancel();
+            resolve();
+          };
         });
       try {
         if (calls === 0) await next();
