@@ -24,6 +24,9 @@ export type { Lifetime, LifetimeOptions, LifetimePreset } from "./session/lifeti
 export type { LoginOptions } from "./session/login.ts";
 export type { RouteOptions } from "./session/options.ts";
 export type { DeviceFacts, Flash } from "./session/record.ts";
+export type { Revocation, RevocationSubject } from "./session/revocation.ts";
+export type { RevocationFeed, RevocationFeedOptions, WhenBehind } from "./session/revocation-feed.ts";
+export type { RevocationOptions } from "./session/revocation-writer.ts";
 export type { Migration, SchemaOptions, StandardSchema } from "./session/schema.ts";
 export type { Session, SessionDataShape } from "./session/session.ts";
 export type { Sessions } from "./session/sessions.ts";
@@ -37,6 +40,7 @@ export type {
   SessionLimit,
   SessionsOfUser,
 } from "./session/user-sessions.ts";
+export type { RevocationLog } from "./stores/revocation-log.ts";
 export type { SessionStore } from "./stores/store.ts";
 export { type CookieOptions, cookieTransport } from "./transports/cookie.ts";
 export { type HeaderOptions, headerTransport } from "./transports/header.ts";

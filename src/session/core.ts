@@ -5,6 +5,7 @@ import type { SessionEvents } from "./events.ts";
 import type { LifetimePolicy } from "./lifetime.ts";
 import type { SessionPatch, SessionRecord } from "./record.ts";
 import { patchData } from "./record.ts";
+import type { RevocationWriter } from "./revocation-writer.ts";
 import type { DataSchema } from "./schema.ts";
 import type { Upgrade } from "./upgrade.ts";
 import type { UserSessions } from "./user-sessions.ts";
@@ -21,6 +22,7 @@ export interface SessionCore {
   readonly keepAtLogin: boolean | readonly string[];
   readonly users: UserSessions;
   readonly upgrade: Upgrade | undefined;
+  readonly revocations: RevocationWriter;
 }
 
 /** Texts of a record's data in the present shape: migrated and checked where a schema asks for it. */

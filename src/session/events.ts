@@ -60,6 +60,10 @@ export interface SessionEventDetails {
   storeUnavailable: { readonly operation: string; readonly cause: unknown };
   /** A clean-up removed expired records. */
   cleanedUp: { readonly count: number };
+  /** Revocations could not be read from the store for so long that copies of sessions are treated as `whenBehind` says. */
+  revocationsBehind: { readonly freshAt: Instant | undefined; readonly whenBehind: "ask-store" | "accept" };
+  /** They can be read again, and none is missing. */
+  revocationsCaughtUp: unknown;
 }
 
 export type SessionEventType = keyof SessionEventDetails;

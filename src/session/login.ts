@@ -2,7 +2,7 @@ import { SessionEndedError, SessionLimitError, StoreUnavailableError } from "./e
 import type { SessionRecord } from "./record.ts";
 import { everything, type Keep, NO_TEXTS, nothing, type UnitOfWork } from "./unit-of-work.ts";
 import { endOld } from "./upgrade.ts";
-import { create, rotate } from "./write.ts";
+import { create, end, rotate } from "./write.ts";
 
 export interface LoginOptions {
   /** How the user proved who they are, as RFC 8176 values such as `"pwd"` or `"otp"`. Shown in the list of devices. */
@@ -28,7 +28,7 @@ export async function login(work: UnitOfWork, userId: string, options: LoginOpti
     await loginAnew(work, userId, authenticated);
     if (left !== undefined) {
       await endOld(work, left);
-      await work.core.strategy.remove(left);
+      await end(work.core, left);
     }
   }
   if (!(await users.enforceLimit(work.record as SessionRecord))) {

@@ -3,6 +3,7 @@ import type { Clock, Duration } from "./clock.ts";
 import type { Codec } from "./codec.ts";
 import type { ConflictPolicy } from "./data.ts";
 import type { LifetimeOptions, LifetimePreset } from "./lifetime.ts";
+import type { RevocationOptions } from "./revocation-writer.ts";
 import type { SchemaOptions } from "./schema.ts";
 import type { UpgradeSource } from "./upgrade.ts";
 import type { SessionLimit } from "./user-sessions.ts";
@@ -27,6 +28,8 @@ export interface SessionsSettings<Data extends object> extends SchemaOptions<Dat
   readonly upgradeFrom?: UpgradeSource;
   /** How long the store may take to answer, in milliseconds. Default 2000. */
   readonly storeTimeout?: Duration;
+  /** How copies of sessions, such as access tokens, are revoked that are checked without reading the store. */
+  readonly revocation?: RevocationOptions;
   /** Most bytes that the data of a session may take. Default 65536. */
   readonly maxDataBytes?: number;
   /** Default: the machine's. */

@@ -9,7 +9,7 @@ import { newSecret, type SecretHash, type SessionId, sameHash } from "./token.ts
 import type { NamedCookie } from "./transport.ts";
 import { nothing, type Outgoing, type UnitOfWork } from "./unit-of-work.ts";
 import { endOld } from "./upgrade.ts";
-import { rotate, update } from "./write.ts";
+import { end, rotate, update } from "./write.ts";
 
 /**
  * What `session.data` holds unless `createSessions` is given a type: anything. Declare the keys that you use once, and
@@ -332,7 +332,7 @@ export class Session<Data extends object = SessionDataShape> {
       if (work.refusal !== undefined && work.record === undefined) throw work.refused(work.refusal);
       if (work.record !== undefined) {
         await endOld(work);
-        await work.core.strategy.remove(work.record);
+        await end(work.core, work.record);
         work.emit(how, {});
       }
       work.leave(nothing, []);

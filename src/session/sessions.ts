@@ -18,6 +18,8 @@ import { Exchange } from "./exchange.ts";
 import { judge, type Report } from "./judge.ts";
 import { LifetimePolicy } from "./lifetime.ts";
 import type { RouteOptions, SessionsSettings } from "./options.ts";
+import type { RevocationFeed } from "./revocation-feed.ts";
+import { RevocationWriter } from "./revocation-writer.ts";
 import { DataSchema } from "./schema.ts";
 import { Session, type SessionDataShape } from "./session.ts";
 import { guardStore, guardWith } from "./store-guard.ts";
@@ -65,6 +67,7 @@ export class Sessions<Data extends object = SessionDataShape> {
       throw new TypeError("upgradeFrom needs a transport by cookie: the cross-site check protects the old cookie too");
     const lifetime = new LifetimePolicy(settings.lifetime, upgradeFrom?.grace);
     const store = guardStore(settings.store, clock, storeTimeout, events);
+    const revocations = new RevocationWriter(store.revocations, clock, events, settings.revocation);
     this.#store = store;
     const core = {
       strategy: new ServerSide(store),
@@ -74,7 +77,8 @@ export class Sessions<Data extends object = SessionDataShape> {
       schema: new DataSchema(settings),
       events,
       keepAtLogin: settings.keepAtLogin ?? true,
-      users: new UserSessions(store, clock, lifetime, events, settings.sessionsPerUser),
+      users: new UserSessions(store, clock, lifetime, events, revocations, settings.sessionsPerUser),
+      revocations,
     };
     const upgrade =
       upgradeFrom && new Upgrade(upgradeFrom, core, settings.store, guardWith(clock, storeTimeout, events));
@@ -149,6 +153,17 @@ export class Sessions<Data extends object = SessionDataShape> {
     this.#checkSite(request, transport, hasToken, false);
   }
 
+  /**
+   * The revocation feed, for whoever checks something without reading the store that must die with its session. From now on
+   * every ending of a session is written to the store's log before it takes effect, and kept for at least `lifetime`
+   * milliseconds: the longest that such a thing lives. There is one feed, however often it is asked for.
+   *
+   * @throws TypeError when the store keeps no revocations
+   */
+  revocationFeed(lifetime: Duration): RevocationFeed {
+    return this.#core.revocations.feed(lifetime);
+  }
+
   /** @internal The clock that all time is taken from. */
   get clock(): Clock {
     return this.#core.clock;
@@ -164,9 +179,9 @@ export class Sessions<Data extends object = SessionDataShape> {
     return this.#cleanUp.run();
   }
 
-  /** Stops the clean-up and closes the store, as far as the store opened anything itself. */
+  /** Stops the clean-up and the revocation feed, and closes the store, as far as the store opened anything itself. */
   async close(): Promise<void> {
-    await this.#cleanUp.stop();
+    await Promise.all([this.#cleanUp.stop(), this.#core.revocations.stop()]);
     await this.#store.close?.();
   }
 

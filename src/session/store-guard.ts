@@ -1,3 +1,4 @@
+import type { RevocationLog } from "../stores/revocation-log.ts";
 import type { SessionStore } from "../stores/store.ts";
 import type { Clock, Duration } from "./clock.ts";
 import { CorruptRecordError, StoreUnavailableError } from "./errors.ts";
@@ -40,6 +41,12 @@ export function guardStore(store: SessionStore, clock: Clock, timeout: Duration,
   const guard = guardWith(clock, timeout, events);
   const guarded = <Args extends unknown[], Result>(operation: string, verb: (...args: Args) => Promise<Result>) =>
     guard(operation, (...args: Args) => verb.apply(store, args));
+  const guardedLog = (log: RevocationLog): RevocationLog => ({
+    append: guard("revocations.append", log.append.bind(log)),
+    read: guard("revocations.read", log.read.bind(log)),
+    removeExpired: guard("revocations.removeExpired", log.removeExpired.bind(log)),
+    ...(log.watch === undefined ? undefined : { watch: log.watch.bind(log) }),
+  });
   return {
     create: guarded("create", store.create),
     read: guarded("read", store.read),
@@ -52,6 +59,7 @@ export function guardStore(store: SessionStore, clock: Clock, timeout: Duration,
     removeExpired: guarded("removeExpired", store.removeExpired),
     ...(store.release === undefined ? undefined : { release: guarded("release", store.release) }),
     all: () => store.all(),
+    ...(store.revocations === undefined ? undefined : { revocations: guardedLog(store.revocations) }),
     close: async () => store.close?.(),
   };
 }

@@ -3,6 +3,7 @@ import type { Clock, Instant } from "./clock.ts";
 import type { SessionEvents } from "./events.ts";
 import type { LifetimePolicy } from "./lifetime.ts";
 import type { DeviceFacts, SessionRecord } from "./record.ts";
+import type { RevocationWriter } from "./revocation-writer.ts";
 import { parseSessionId, type SessionId } from "./token.ts";
 
 /** How many sessions a user may have, and which one gives way. */
@@ -65,6 +66,7 @@ export class UserSessions {
   readonly #clock: Clock;
   readonly #lifetime: LifetimePolicy;
   readonly #events: SessionEvents;
+  readonly #revocations: RevocationWriter;
   readonly #limit: SessionLimit | undefined;
 
   constructor(
@@ -72,6 +74,7 @@ export class UserSessions {
     clock: Clock,
     lifetime: LifetimePolicy,
     events: SessionEvents,
+    revocations: RevocationWriter,
     limit: SessionLimit | undefined,
   ) {
     if (limit !== undefined && !(Number.isSafeInteger(limit.max) && limit.max >= 1))
@@ -83,6 +86,7 @@ export class UserSessions {
     this.#clock = clock;
     this.#lifetime = lifetime;
     this.#events = events;
+    this.#revocations = revocations;
     this.#limit = limit;
   }
 
@@ -101,13 +105,14 @@ export class UserSessions {
       revoke: async (text, { by } = {}) => {
         assertMay(by, true);
         const id = parseSessionId(text);
-        if (id === undefined || !(await this.#store.remove(id, userId))) return false;
+        if (id === undefined || !(await this.#owns(userId, id)) || !(await this.#end(id, userId))) return false;
         this.#report(userId, "one", 1, id);
         return true;
       },
       revokeAll: async ({ by, except } = {}) => {
         assertMay(by, true);
-        const count = await this.#store.removeByUser(userId, except);
+        const remove = () => this.#store.removeByUser(userId, except);
+        const count = await this.#revocations.userEnds(userId, except, remove);
         this.#report(userId, "all", count);
         return count;
       },
@@ -116,7 +121,7 @@ export class UserSessions {
 
   /** Ends every session of everybody; the number ended (row LO-06). */
   async revokeEveryone(): Promise<number> {
-    const count = await this.#store.removeAll();
+    const count = await this.#revocations.everyoneEnds(() => this.#store.removeAll());
     this.#events.emit({ type: "revoked", at: this.#clock.now(), reason: "everyone", count });
     return count;
   }
@@ -138,9 +143,19 @@ export class UserSessions {
     const alive = (await this.#alive(newest.userId)).sort(compare);
     const surplus = atLimit === "reject" ? alive.slice(max) : alive.slice(0, Math.max(0, alive.length - max));
     for (const record of surplus)
-      if (await this.#store.remove(record.id, newest.userId)) this.#report(newest.userId, "limit", 1, record.id);
+      if (await this.#end(record.id, newest.userId)) this.#report(newest.userId, "limit", 1, record.id);
     const remaining = alive.filter((record) => !surplus.includes(record));
     return remaining.some((record) => record.id === newest.id);
+  }
+
+  /** What is revoked is said before the store has looked whose it is. */
+  async #owns(userId: string, id: SessionId): Promise<boolean> {
+    return !this.#revocations.needed || (await this.#store.read(id))?.userId === userId;
+  }
+
+  async #end(id: SessionId, userId: string): Promise<boolean> {
+    await this.#revocations.sessionEnds(id);
+    return this.#store.remove(id, userId);
   }
 
   async #alive(userId: string): Promise<SessionRecord[]> {

@@ -1,6 +1,6 @@
 import type { Updated } from "../strategies/strategy.ts";
 import type { Instant } from "./clock.ts";
-import { presentTexts } from "./core.ts";
+import { presentTexts, type SessionCore } from "./core.ts";
 import { SessionConflictError, StoreUnavailableError } from "./errors.ts";
 import { checkedFlashes } from "./flashes.ts";
 import { applyPatch, type SessionMeta, type SessionRecord } from "./record.ts";
@@ -100,7 +100,7 @@ export async function rotate(
     const userId = changed?.userId ?? record.userId;
     return { ...changes, patch: { ...changes?.patch, userId, meta: rotated, secretHash, seenAt: now, expiresAt } };
   };
-  return update(work, make, { secret, secretHash });
+  return update(work, make, { secret, secretHash, forSecurity: graceUntil === undefined });
 }
 
 /**
@@ -111,10 +111,10 @@ export async function rotate(
 export async function update(
   work: UnitOfWork,
   make: (record: SessionRecord, texts: Texts) => Change | undefined,
-  rotated?: { readonly secret: SessionSecret; readonly secretHash: SecretHash },
+  rotated?: { readonly secret: SessionSecret; readonly secretHash: SecretHash; readonly forSecurity: boolean },
 ): Promise<boolean> {
   if (work.refusal !== undefined) throw work.refused(work.refusal);
-  const { clock, lifetime, strategy } = work.core;
+  const { clock, lifetime, revocations, strategy } = work.core;
   const secret = rotated?.secret ?? (work.secret as SessionSecret);
   let record = work.record as SessionRecord;
   // A slow handler: perhaps another request has kept the session alive.
@@ -133,6 +133,8 @@ export async function update(
     }
     if (change === undefined) return false;
     const { patch } = change;
+    if (rotated?.forSecurity && patch.meta !== undefined)
+      await revocations.sessionRotates(record.id, patch.meta.secretAt);
     const updated = await undoubted(work, record, () => strategy.update(record, patch, secret));
     if (updated.outcome === "missing") throw work.late("gone");
     if (updated.outcome === "updated") {
@@ -145,6 +147,12 @@ export async function update(
     record = await reread(work, record);
   }
   throw reported(work, new SessionConflictError([]));
+}
+
+/** Ends a session: copies of it die first, then the record. */
+export async function end(core: SessionCore, record: SessionRecord): Promise<void> {
+  await core.revocations.sessionEnds(record.id);
+  await core.strategy.remove(record);
 }
 
 async function reread(work: UnitOfWork, record: SessionRecord): Promise<SessionRecord> {

@@ -1,5 +1,6 @@
 import { type Duration, type Instant, seconds } from "../session/clock.ts";
 import type { SessionId } from "../session/token.ts";
+import { MemoryRevocations } from "./memory/revocations.ts";
 import { applyPatch, type SessionPatch, type SessionRecord, type SessionStore } from "./store.ts";
 
 export interface MemoryStoreOptions {
@@ -36,6 +37,7 @@ class MemoryStore implements SessionStore {
   readonly #byUser = new Map<string, Set<SessionId>>();
   /** Ids by the ten seconds they expire in, so that a clean-up looks only at what is due. */
   readonly #byExpiry = new Map<number, Set<SessionId>>();
+  readonly revocations = new MemoryRevocations();
   readonly #max: number;
 
   constructor(max: number) {

@@ -7,6 +7,7 @@ import type { Instant } from "../session/clock.ts";
 import type { SessionId } from "../session/token.ts";
 import { type MongodbCollection, MongodbConnection, type MongodbSource } from "./mongodb/collection.ts";
 import { documentOf, operatorsOf, purgeAt, recordOf } from "./mongodb/documents.ts";
+import { MongodbRevocations } from "./mongodb/revocations.ts";
 import { toPlainText } from "./record-texts.ts";
 import type { LeaseRequest, SessionPatch, SessionRecord, SessionStore } from "./store.ts";
 import { understoodRecords } from "./table-row.ts";
@@ -64,6 +65,7 @@ const ATTEMPTS = 5;
 
 // Counts are passed through Number(), because a driver may be set to answer objects instead of numbers.
 class Store implements MongodbStore {
+  readonly revocations: MongodbRevocations;
   readonly #connection: MongodbConnection;
   readonly #migrates: boolean;
   #migration: Promise<void> | undefined;
@@ -71,6 +73,7 @@ class Store implements MongodbStore {
   constructor(connection: MongodbConnection, migrates: boolean) {
     this.#connection = connection;
     this.#migrates = migrates;
+    this.revocations = new MongodbRevocations(() => connection.sibling("_revocations"));
   }
 
   async migrate(): Promise<void> {

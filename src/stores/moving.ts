@@ -66,6 +66,7 @@ export function movingStore(stores: MovingStores): SessionStore {
     ...(to.release === undefined
       ? undefined
       : { release: (id: SessionId, holder: string) => to.release?.(id, holder) }),
+    ...(to.revocations === undefined ? undefined : { revocations: to.revocations }),
     async close() {
       await from.close?.();
       await to.close?.();

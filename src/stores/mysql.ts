@@ -7,6 +7,7 @@ import type { Instant } from "../session/clock.ts";
 import type { SessionId } from "../session/token.ts";
 import { escapeJson, unescapeJson } from "./escaped-json.ts";
 import { MysqlConnection, type MysqlQueryable, type MysqlRow } from "./mysql/connection.ts";
+import { MysqlRevocations } from "./mysql/revocations.ts";
 import { type MysqlNames, migrateMysql, mysqlNames } from "./mysql/schema.ts";
 import { dataToText, metaToText, toPlainText } from "./record-texts.ts";
 import type { SessionPatch, SessionRecord, SessionStore } from "./store.ts";
@@ -62,6 +63,7 @@ const COLUMNS =
 const OF_USER = "user_id = ? AND CAST(user_id AS BINARY) = CAST(? AS BINARY)";
 
 class Store implements MysqlStore {
+  readonly revocations: MysqlRevocations;
   readonly #connection: MysqlConnection;
   readonly #names: MysqlNames;
   readonly #migrates: boolean;
@@ -71,10 +73,11 @@ class Store implements MysqlStore {
     this.#connection = connection;
     this.#names = names;
     this.#migrates = migrates;
+    this.revocations = new MysqlRevocations(connection, names, migrates);
   }
 
   migrate(): Promise<void> {
-    return migrateMysql(this.#connection, this.#names);
+    return this.revocations.migrate();
   }
 
   async create(record: SessionRecord): Promise<void> {
@@ -171,7 +174,7 @@ class Store implements MysqlStore {
   }
 
   #migrated(): Promise<void> {
-    this.#migration ??= this.migrate().catch((error) => {
+    this.#migration ??= migrateMysql(this.#connection, this.#names).catch((error) => {
       // The next operation tries again.
       this.#migration = undefined;
       throw error;

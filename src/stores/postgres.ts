@@ -8,6 +8,7 @@ import type { SessionId } from "../session/token.ts";
 import { escapeJson, unescapeJson } from "./escaped-json.ts";
 import { PostgresConnection, type PostgresQueryable } from "./postgres/connection.ts";
 import { queryableJson } from "./postgres/queryable.ts";
+import { PostgresRevocations } from "./postgres/revocations.ts";
 import { migratePostgres, type PostgresNames, postgresNames } from "./postgres/schema.ts";
 import { dataToText, metaToText, toPlainText } from "./record-texts.ts";
 import type { LeaseRequest, SessionPatch, SessionRecord, SessionStore } from "./store.ts";
@@ -62,6 +63,7 @@ const COLUMNS = `id, secret_hash, version::text, created_at::text, seen_at::text
   meta::text, texts::text, lease_holder, lease_until::text`;
 
 class Store implements PostgresStore {
+  readonly revocations: PostgresRevocations;
   readonly #connection: PostgresConnection;
   readonly #names: PostgresNames;
   readonly #queryable: boolean;
@@ -73,10 +75,11 @@ class Store implements PostgresStore {
     this.#names = names;
     this.#migrates = migrates;
     this.#queryable = queryable;
+    this.revocations = new PostgresRevocations(connection, names, migrates);
   }
 
   migrate(): Promise<void> {
-    return migratePostgres(this.#connection, this.#names);
+    return this.revocations.migrate();
   }
 
   async create(record: SessionRecord): Promise<void> {
@@ -241,7 +244,7 @@ class Store implements PostgresStore {
   }
 
   #migrated(): Promise<void> {
-    this.#migration ??= this.migrate().catch((error) => {
+    this.#migration ??= migratePostgres(this.#connection, this.#names).catch((error) => {
       // The next operation tries again.
       this.#migration = undefined;
       throw error;

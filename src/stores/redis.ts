@@ -10,6 +10,7 @@ import { commandsOf, type RedisClient, type RedisCommands } from "./redis/comman
 import { type Due, ExpiryIndex } from "./redis/expiry-index.ts";
 import { RedisKeys } from "./redis/keys.ts";
 import type { RedisDriver } from "./redis/open-client.ts";
+import { RedisRevocations } from "./redis/revocations.ts";
 import { SessionHashes } from "./redis/session-hashes.ts";
 import { UrlConnection } from "./redis/url-connection.ts";
 import { UserIndex } from "./redis/user-index.ts";
@@ -65,6 +66,7 @@ export function redisStore(clientOrUrl: RedisClient | string, options: RedisStor
 }
 
 class RedisStore implements SessionStore {
+  readonly revocations: RedisRevocations;
   readonly #redis: RedisCommands;
   readonly #clock: Clock;
   readonly #sessions: SessionHashes;
@@ -80,6 +82,7 @@ class RedisStore implements SessionStore {
     this.#sessions = new SessionHashes(redis, keys);
     this.#users = new UserIndex(redis, keys);
     this.#expiry = new ExpiryIndex(redis, keys);
+    this.revocations = new RedisRevocations(redis, keys, clock);
   }
 
   async create(record: SessionRecord): Promise<void> {

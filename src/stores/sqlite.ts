@@ -7,6 +7,7 @@ import { type Clock, type Duration, type Instant, systemClock } from "../session
 import { randomBytes } from "../session/crypto.ts";
 import type { SessionId } from "../session/token.ts";
 import { dataFromText, dataToText, metaToText, toPlainText } from "./record-texts.ts";
+import { SqliteRevocations } from "./sqlite/revocations.ts";
 import { isBusy, openSqliteFile, type SqliteHandle, type SqliteStatement } from "./sqlite-handle.ts";
 import { type LeaseRequest, patchData, type SessionPatch, type SessionRecord, type SessionStore } from "./store.ts";
 import { recordOfRow, type TableRow, understoodRecords } from "./table-row.ts";
@@ -68,6 +69,7 @@ export function sqliteStore(pathOrHandle: string | SqliteHandle, options: Sqlite
 }
 
 class SqliteStore implements SessionStore {
+  readonly revocations: SqliteRevocations;
   readonly #source: string | SqliteHandle;
   readonly #table: string;
   readonly #synchronous: "full" | "normal";
@@ -83,6 +85,13 @@ class SqliteStore implements SessionStore {
     this.#table = table;
     this.#synchronous = synchronous;
     this.#clock = clock;
+    this.revocations = new SqliteRevocations(
+      {
+        read: (work) => this.#run(({ handle }) => work(handle)),
+        write: (work) => this.#write(({ handle }) => work(handle)),
+      },
+      table,
+    );
   }
 
   create(record: SessionRecord): Promise<void> {

@@ -1,9 +1,11 @@
 import type { Instant } from "../session/clock.ts";
 import type { LeaseRequest, SessionPatch, SessionRecord } from "../session/record.ts";
 import type { SessionId } from "../session/token.ts";
+import type { RevocationLog } from "./revocation-log.ts";
 
 export type { DeviceFacts, Lease, LeaseRequest, SessionMeta, SessionPatch, SessionRecord } from "../session/record.ts";
 export { applyPatch, patchData } from "../session/record.ts";
+export type { Revocation, RevocationLog, RevocationPage } from "./revocation-log.ts";
 
 /**
  * The store contract. `storeConformance` in `coatcheck/testing` proves an implementation.
@@ -76,6 +78,9 @@ export interface SessionStore {
    * created, changed or removed meanwhile may come or not. A corrupt record is passed over.
    */
   all(): AsyncIterable<SessionRecord>;
+
+  /** Revocations, for what is checked without reading the store. A store may have none; then nothing of that kind works with it. */
+  readonly revocations?: RevocationLog;
 
   /** Gives back what the store itself opened. A client or handle that was passed in stays open. */
   close?(): Promise<void>;

@@ -4,6 +4,7 @@ import { expiryCases } from "./conformance/expiry.ts";
 import { leaseCases, leaselessCase } from "./conformance/leases.ts";
 import { raceCases } from "./conformance/races.ts";
 import { recordCases } from "./conformance/records.ts";
+import { revocationCases } from "./conformance/revocations.ts";
 import type { Case, StoreCapability } from "./conformance/scene.ts";
 import { userCases } from "./conformance/users.ts";
 
@@ -45,7 +46,7 @@ export interface ConformanceCase {
  */
 export function storeConformance(options: StoreConformanceOptions): ConformanceCase[] {
   const { skip = {} } = options;
-  const cases = [...recordCases, ...userCases, ...expiryCases, ...raceCases, ...leaseCases];
+  const cases = [...recordCases, ...userCases, ...expiryCases, ...raceCases, ...leaseCases, ...revocationCases];
   if (skip.leases !== undefined) cases.push(leaselessCase);
   return cases.map((tested) => {
     const reason = tested.needs?.map((capability) => skip[capability]).find((lack) => lack !== undefined);
@@ -63,6 +64,8 @@ async function runCase(tested: Case, options: StoreConformanceOptions): Promise<
   try {
     if (tested.needs?.includes("leases") && under.store.release === undefined)
       throw lacking("leases", "the store has no release()");
+    if (tested.needs?.includes("revocations") && under.store.revocations === undefined)
+      throw lacking("revocations", "the store has no revocations");
     await tested.run({
       store: under.store,
       async reopen() {

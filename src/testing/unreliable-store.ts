@@ -1,10 +1,13 @@
 import type { Instant } from "../session/clock.ts";
 import type { LeaseRequest, SessionPatch, SessionRecord } from "../session/record.ts";
 import type { SessionId } from "../session/token.ts";
+import type { RevocationLog } from "../stores/revocation-log.ts";
 import type { SessionStore } from "../stores/store.ts";
 
 /** The verbs that can be made to fail. */
-export type StoreVerb = Exclude<keyof SessionStore, "close">;
+export type StoreVerb =
+  | Exclude<keyof SessionStore, "close" | "revocations">
+  | `revocations.${"append" | "read" | "removeExpired"}`;
 
 /** Calls that are being held back. */
 export interface Hold {
@@ -41,11 +44,14 @@ export class UnreliableStore implements SessionStore {
   #gates: Gate[] = [];
   /** Only there when the store that is wrapped grants leases. */
   readonly release?: (id: SessionId, holder: string) => Promise<void>;
+  /** Only there when the store that is wrapped has a log. */
+  readonly revocations?: RevocationLog;
 
   constructor(store: SessionStore) {
     this.#store = store;
     if (store.release !== undefined)
       this.release = (id, holder) => this.#perform("release", async () => store.release?.(id, holder));
+    if (store.revocations !== undefined) this.revocations = this.#unreliableLog(store.revocations);
   }
 
   /** How often a verb was called, or all of them together. Failed and held calls count. */
@@ -143,6 +149,15 @@ export class UnreliableStore implements SessionStore {
 
   async close(): Promise<void> {
     await this.#store.close?.();
+  }
+
+  #unreliableLog(log: RevocationLog): RevocationLog {
+    return {
+      append: (entry) => this.#perform("revocations.append", () => log.append(entry)),
+      read: (cursor) => this.#perform("revocations.read", () => log.read(cursor)),
+      removeExpired: (now, limit) => this.#perform("revocations.removeExpired", () => log.removeExpired(now, limit)),
+      ...(log.watch === undefined ? undefined : { watch: log.watch.bind(log) }),
+    };
   }
 
   async #perform<Result>(verb: StoreVerb, carryOut: () => Promise<Result>): Promise<Result> {

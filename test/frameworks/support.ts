@@ -38,6 +38,8 @@ export const EVENTS = [
   "corruptRecord",
   "storeUnavailable",
   "cleanedUp",
+  "revocationsBehind",
+  "revocationsCaughtUp",
 ] as const satisfies readonly SessionEventType[];
 
 /** Collects all events of these sessions from now on. */

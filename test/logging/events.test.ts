@@ -371,6 +371,36 @@ const PATHS: readonly Path[] = [
     events: [{ type: "cleanedUp", count: 1 }],
     nameless: true,
   },
+  {
+    name: "a log of revocations that cannot be read for 5 seconds",
+    before: async (shop) => {
+      shop.sessions.revocationFeed(minutes(10)).start();
+      await shop.clock.advance(0);
+      shop.store.fail("revocations.read");
+      // Polled each second; what it says of each failure came before.
+      await shop.clock.advance(seconds(5));
+      return undefined;
+    },
+    run: ({ clock }) => clock.advance(seconds(1)),
+    events: [
+      { type: "storeUnavailable", operation: "revocations.read" },
+      { type: "revocationsBehind", whenBehind: "ask-store", freshAt: Date.UTC(2030, 0, 1) },
+    ],
+    nameless: true,
+  },
+  {
+    name: "a log of revocations that can be read again",
+    before: async (shop) => {
+      shop.sessions.revocationFeed(minutes(10)).start();
+      shop.store.fail("revocations.read");
+      await shop.clock.advance(seconds(10));
+      shop.store.recover();
+      return undefined;
+    },
+    run: ({ clock }) => clock.advance(seconds(1)),
+    events: [{ type: "revocationsCaughtUp" }],
+    nameless: true,
+  },
   { name: "reading", before: signedIn, run: ({ ask }, c) => ask(c, (s) => s.data.n), events: [] },
   { name: "a visitor without a session", run: ({ ask }) => ask(""), events: [] },
 ];

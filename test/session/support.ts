@@ -53,6 +53,8 @@ const EVENT_TYPES: Record<SessionEventType, true> = {
   corruptRecord: true,
   storeUnavailable: true,
   cleanedUp: true,
+  revocationsBehind: true,
+  revocationsCaughtUp: true,
 };
 
 export type Settings = Partial<SessionsSettings<Visit>>;

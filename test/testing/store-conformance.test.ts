@@ -1,6 +1,12 @@
 import { memoryStore } from "coatcheck/memory";
 import { sqliteStore } from "coatcheck/sqlite";
-import { applyPatch, type SessionRecord, type SessionStore } from "coatcheck/stores";
+import {
+  applyPatch,
+  type Revocation,
+  type RevocationLog,
+  type SessionRecord,
+  type SessionStore,
+} from "coatcheck/stores";
 import { type StoreConformanceOptions, storeConformance } from "coatcheck/testing";
 import { describe, expect, it } from "vitest";
 
@@ -23,7 +29,7 @@ async function flawed(flaw: Flaw, among: RegExp, leases = false): Promise<string
     const verbs = Object.fromEntries(
       VERBS.flatMap((verb) => (store[verb] === undefined ? [] : [[verb, (store[verb] as () => unknown).bind(store)]])),
     );
-    return { ...verbs, ...flaw(store) } as unknown as SessionStore;
+    return { ...verbs, revocations: store.revocations, ...flaw(store) } as unknown as SessionStore;
   };
   const names = await failures({ createStore, skip: leases ? skip : { ...skip, leases: "memory" } }, among);
   return names.join("\n");
@@ -395,12 +401,96 @@ const leaseFlaws: Record<string, readonly [RegExp, Flaw]> = {
   ],
 };
 
+const logOf = (store: SessionStore) => store.revocations as RevocationLog;
+
+/** A good log in which some verbs are replaced. */
+const flawedLog = (
+  store: SessionStore,
+  flaw: (log: RevocationLog) => Partial<RevocationLog>,
+): Partial<SessionStore> => {
+  const log = logOf(store);
+  const verbs: RevocationLog = {
+    append: (entry) => log.append(entry),
+    read: (cursor) => log.read(cursor),
+    removeExpired: (now, limit) => log.removeExpired(now, limit),
+  };
+  return { revocations: { ...verbs, ...flaw(log) } };
+};
+
+/** Flaws that logs of revocations can have. */
+const logFlaws: Record<string, readonly [RegExp, Flaw]> = {
+  "append resolves before the entry is there": [
+    /once it was added/,
+    (store) => flawedLog(store, (log) => ({ append: async (entry) => void later().then(() => log.append(entry)) })),
+  ],
+  "an entry becomes visible after a later one": [
+    /miss none of the revocations/,
+    (store) => {
+      let count = 0;
+      const slow: Revocation[] = [];
+      return flawedLog(store, (log) => ({
+        async append(entry) {
+          await log.append(entry);
+          if (++count % 5 === 0) slow.push(entry);
+          await later();
+          slow.splice(slow.indexOf(entry), slow.includes(entry) ? 1 : 0);
+        },
+        async read(cursor) {
+          const page = await log.read(cursor);
+          return { ...page, entries: page.entries.filter((entry) => !slow.includes(entry)) };
+        },
+      }));
+    },
+  ],
+  "only the first page is read": [
+    /a long log/,
+    (store) => flawedLog(store, (log) => ({ read: async (cursor) => ({ ...(await log.read(cursor)), more: false }) })),
+  ],
+  "the exception of a user is forgotten": [
+    /come back as they were added/,
+    (store) =>
+      flawedLog(store, (log) => ({
+        append: (entry) => log.append(entry.kind === "user" ? { ...entry, except: undefined as never } : entry),
+      })),
+  ],
+  "entries outlive their time": [
+    /removeExpired of revocations/,
+    (store) => flawedLog(store, () => ({ removeExpired: async () => 0 })),
+  ],
+  "removeExpired knows no limit": [
+    /removeExpired of revocations/,
+    (store) => flawedLog(store, (log) => ({ removeExpired: (now) => log.removeExpired(now, 1000) })),
+  ],
+  "a cursor counts the entries that are there": [
+    /when entries are removed/,
+    (store) =>
+      flawedLog(store, (log) => ({
+        async read(cursor) {
+          const { entries } = await log.read(undefined);
+          return { entries: entries.slice(Number(cursor ?? 0)), cursor: String(entries.length), more: false };
+        },
+      })),
+  ],
+  "removeAll takes the revocations along": [
+    /revocations are no sessions/,
+    (store) => ({
+      async removeAll() {
+        await logOf(store).removeExpired(Number.POSITIVE_INFINITY, 1000);
+        return store.removeAll();
+      },
+    }),
+  ],
+};
+
 describe("storeConformance", () => {
   for (const [what, [found, flaw]] of Object.entries(flaws))
     it(`SC-05: finds a store in which ${what}`, async () => expect(await flawed(flaw, found)).toMatch(found));
 
   for (const [what, [found, flaw]] of Object.entries(leaseFlaws))
     it(`SC-05: finds a store in which ${what}`, async () => expect(await flawed(flaw, found, true)).toMatch(found));
+
+  for (const [what, [found, flaw]] of Object.entries(logFlaws))
+    it(`LO-09: finds a store in which ${what}`, async () => expect(await flawed(flaw, found)).toMatch(found));
 
   it("finds nothing in a good store", async () => {
     expect(await flawed(() => ({}), /./)).toBe("");

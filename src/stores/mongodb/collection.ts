@@ -8,6 +8,8 @@ export interface MongodbCollection {
   deleteOne(filter: object, options?: object): Promise<{ readonly deletedCount: number }>;
   deleteMany(filter: object, options?: object): Promise<{ readonly deletedCount: number }>;
   createIndexes(indexes: never[], options?: object): Promise<unknown>;
+  readonly collectionName?: string;
+  readonly db?: MongodbDatabase;
 }
 
 /** What the store needs of a `Db`. */
@@ -74,6 +76,15 @@ export class MongodbConnection {
     if ("findOneAndUpdate" in source) return source;
     const database = "collection" in source ? source : source.db(this.#database);
     return database.collection(this.#name);
+  }
+
+  /** A collection beside it, whose name ends so. */
+  async sibling(suffix: string): Promise<MongodbCollection> {
+    const collection = await this.collection();
+    const { collectionName, db } = collection;
+    if (db === undefined || collectionName === undefined)
+      throw new Error("mongodbStore: this collection does not tell its database, in which revocations are kept");
+    return db.collection(`${collectionName}${suffix}`);
   }
 
   /** Closes the client if it was opened here. */

@@ -5,6 +5,8 @@ export interface MysqlNames {
   readonly table: string;
   /** Table of one row: the version of the schema. */
   readonly version: string;
+  /** Table of the log of revocations. */
+  readonly revocations: string;
 }
 
 const SCHEMA_VERSION = 1;
@@ -14,7 +16,7 @@ const NO_SUCH_TABLE = 1146;
 export function mysqlNames(table: string): MysqlNames {
   if (typeof table !== "string" || !/^[A-Za-z_][A-Za-z0-9_]{0,49}$/.test(table))
     throw new TypeError("mysqlStore: table must be letters, digits and _, at most 50");
-  return { table: `\`${table}\``, version: `\`${table}_schema\`` };
+  return { table: `\`${table}\``, version: `\`${table}_schema\``, revocations: `\`${table}_revocations\`` };
 }
 
 /** Makes the tables unless they are there. Each statement may run in several processes at once. */

@@ -18,6 +18,21 @@ export interface PostgresQueryable {
   query(query: PostgresStatement): Promise<PostgresResult>;
 }
 
+/** What is used of a connection of its own that only listens: a `Client` of `pg`. */
+export interface PostgresListener {
+  connect(): Promise<unknown>;
+  query(text: string): Promise<unknown>;
+  on(event: "error" | "end" | "notification", listener: () => void): unknown;
+  end(): Promise<unknown>;
+  unref?(): unknown;
+}
+
+/** What makes a `Pool` of `pg` one from whose settings another connection can be made. */
+interface SettledPool {
+  readonly options: object;
+  readonly Client: new (options: object) => PostgresListener;
+}
+
 /** A pool that the store has opened itself. */
 interface OwnPool extends PostgresQueryable {
   end(): Promise<void>;
@@ -55,6 +70,18 @@ export class PostgresConnection {
     );
   }
 
+  /**
+   * Makes a connection beside the pool, with the same settings; it is not connected yet. `undefined` for a single client,
+   * of which nobody knows the settings.
+   */
+  get newListener(): (() => Promise<PostgresListener>) | undefined {
+    const source = this.#source;
+    if (typeof source === "string") return async () => listenerOf((await this.#pool(source)) as unknown as SettledPool);
+    return "Client" in source && "options" in source
+      ? async () => listenerOf(source as unknown as SettledPool)
+      : undefined;
+  }
+
   /** Closes the pool if it was opened here. */
   async close(): Promise<void> {
     if (this.#closed) return;
@@ -71,6 +98,8 @@ export class PostgresConnection {
 
 /** The SQLSTATE of a driver's error, or "". */
 export const codeOf = (error: unknown): string => String((error as { code?: unknown } | undefined)?.code ?? "");
+
+const listenerOf = ({ Client, options }: SettledPool): PostgresListener => new Client(options);
 
 async function openPool(url: string): Promise<OwnPool> {
   const { default: pg } = await importDriver();

@@ -6,6 +6,8 @@ export interface PostgresNames {
   readonly table: string;
   /** Table of one row: the version of the schema. */
   readonly version: string;
+  /** Table of the log of revocations. */
+  readonly revocations: string;
   /** `undefined` for the first of the server's search_path. */
   readonly schema: string | undefined;
   readonly index: (suffix: string) => string;
@@ -25,6 +27,7 @@ export function postgresNames(table: string, schema: string | undefined): Postgr
   return {
     table: `${prefix}"${table}"`,
     version: `${prefix}"${table}_schema"`,
+    revocations: `${prefix}"${table}_revocations"`,
     schema,
     index: (suffix) => `"${table}_${suffix}"`,
   };

@@ -1,3 +1,7 @@
+import { randomBytes } from "../../session/crypto.ts";
+import type { Line } from "../subscription.ts";
+import { ofIoredisNode, ofNodeRedisNode } from "./subscribe.ts";
+
 /** Sends one command and answers with its reply: texts, numbers, null, and lists or maps of them. */
 export type Send = (args: readonly string[]) => Promise<unknown>;
 
@@ -12,6 +16,11 @@ export interface RedisCommands {
   inOrder<Result>(first: () => Promise<unknown>, second: () => Promise<Result>): Promise<Result>;
   /** Each primary on its own, for SCAN. */
   primaries(): Promise<readonly Send[]>;
+  /**
+   * Listens to a channel over a connection of its own: `heard` is called for each message, `ended` when the connection
+   * breaks. Absent where the client can open none.
+   */
+  readonly subscribe?: (channel: string, heard: () => void, ended: () => void) => Promise<Line>;
   /** What the client itself puts in front of every key, but not into the pattern of SCAN. */
   readonly keyPrefix: string;
 }
@@ -73,7 +82,7 @@ const notAClient = () =>
 
 function ofIoredis(client: IoredisClient): RedisCommands {
   const send = ioredisSend(client);
-  return single(send, onOneConnection, keyPrefixOf(client));
+  return { ...single(send, onOneConnection, keyPrefixOf(client)), subscribe: ofIoredisNode(() => client) };
 }
 
 function ofIoredisCluster(client: IoredisCluster): RedisCommands {
@@ -85,6 +94,7 @@ function ofIoredisCluster(client: IoredisCluster): RedisCommands {
     send: (_key, args) => send(args),
     inOrder: onSeveralConnections,
     primaries: async () => client.nodes("master").map(ioredisSend),
+    subscribe: ofIoredisNode(() => anyOf(client.nodes("master"))),
     keyPrefix: keyPrefixOf(client),
   };
 }
@@ -100,7 +110,8 @@ function keyPrefixOf(client: { readonly options: object }): string {
 function ofNodeRedis(client: NodeRedisClient): RedisCommands {
   const send: Send = (args) => client.sendCommand(args as string[]).catch(rethrowWithoutArguments);
   const isPool = "totalClients" in client;
-  return single(send, isPool ? onSeveralConnections : onOneConnection);
+  if (isPool) return single(send, onSeveralConnections);
+  return { ...single(send, onOneConnection), subscribe: ofNodeRedisNode(() => client) };
 }
 
 function ofNodeRedisCluster(client: NodeRedisCluster<object>): RedisCommands {
@@ -112,6 +123,8 @@ function ofNodeRedisCluster(client: NodeRedisCluster<object>): RedisCommands {
         const primary = await client.nodeClient(node);
         return primary.sendCommand(args as string[]).catch(rethrowWithoutArguments);
       }),
+    // What is published on one node of a cluster is heard on every one.
+    subscribe: ofNodeRedisNode(() => client.nodeClient(anyOf(client.masters))),
     keyPrefix: "",
   };
 }
@@ -124,6 +137,9 @@ function ofNodeRedisSentinel(client: NodeRedisSentinel): RedisCommands {
 function single(send: Send, inOrder: RedisCommands["inOrder"], keyPrefix = ""): RedisCommands {
   return { send: (_key, args) => send(args), inOrder, primaries: async () => [send], keyPrefix };
 }
+
+/** Another one each time, in case one is down. */
+const anyOf = <Node>(nodes: readonly Node[]): Node => nodes[(randomBytes(1)[0] as number) % nodes.length] as Node;
 
 async function onOneConnection<Result>(first: () => Promise<unknown>, second: () => Promise<Result>): Promise<Result> {
   const [, result] = await Promise.all([first(), second()]);

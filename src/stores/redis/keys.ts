@@ -9,6 +9,10 @@ import { toUtf8Text } from "./fields.ts";
 export class RedisKeys {
   /** Sessions by the time at which they expire: a sorted set of ids. */
   readonly expiry: string;
+  /** Revocations: a sorted set by position. */
+  readonly revocations: string;
+  /** Where it is published that there are new ones. */
+  readonly revocationChannel: string;
   /** The pattern of SCAN that finds all sessions. */
   readonly sessionPattern: string;
   readonly #prefix: string;
@@ -17,6 +21,8 @@ export class RedisKeys {
   constructor(prefix: string, clientPrefix: string) {
     this.#prefix = prefix;
     this.expiry = `${prefix}expiry`;
+    this.revocations = `${prefix}revocations`;
+    this.revocationChannel = `${clientPrefix}${prefix}revocations`;
     this.sessionPattern = `${escapeGlob(clientPrefix + prefix)}s:${"?".repeat(22)}`;
   }
 

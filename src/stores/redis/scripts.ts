@@ -134,6 +134,17 @@ for _, id in ipairs(ARGV) do
 end
 return 0`);
 
+/**
+ * Arguments: an entry of the log of revocations, and a channel. Adds the entry at the next position, which it puts before it,
+ * and publishes that there is one. Who may not publish is found out by reading.
+ */
+export const APPEND = script(`
+local last = redis.call('ZRANGE', KEYS[1], -1, -1, 'WITHSCORES')
+local position = string.format('%.0f', (tonumber(last[2]) or 0) + 1)
+redis.call('ZADD', KEYS[1], position, position .. ' ' .. ARGV[1])
+redis.pcall('PUBLISH', ARGV[2], '')
+return 1`);
+
 function script(text: string): Script {
   return { text, sha: createHash("sha1").update(text).digest("hex") };
 }

@@ -1,4 +1,5 @@
 import { type Clock, type Duration, seconds } from "../../session/clock.ts";
+import type { Line } from "../subscription.ts";
 import { type RedisCommands, type Send, withoutArguments } from "./commands.ts";
 import { type OpenedClient, openClient, type RedisDriver } from "./open-client.ts";
 
@@ -42,6 +43,12 @@ export class UrlConnection implements RedisCommands {
     const client = await this.#ready();
     const primaries = await client.commands.primaries();
     return primaries.map((send) => (args) => this.#watched(client, send(args)));
+  }
+
+  async subscribe(channel: string, heard: () => void, ended: () => void): Promise<Line> {
+    const { subscribe } = (await this.#ready()).commands;
+    if (subscribe === undefined) throw new Error("this client opens no further connection");
+    return subscribe(channel, heard, ended);
   }
 
   async close(): Promise<void> {

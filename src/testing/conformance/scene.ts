@@ -12,6 +12,8 @@ export type StoreCapability =
   | "reopen"
   /** A stored record can be spoiled from outside: `corrupt`. */
   | "corrupt"
+  /** It keeps revocations: it has `revocations`. */
+  | "revocations"
   /** It removes expired records when asked to, and not only by a time-to-live of its own. */
   | "removeExpired";
 
