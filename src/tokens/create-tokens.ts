@@ -8,7 +8,7 @@ import { KeyRing } from "./key-ring.ts";
 import type { KeyInput } from "./keys.ts";
 import { RefreshTokens } from "./refresh-tokens.ts";
 import type { Revocation } from "./revocation.ts";
-import { SessionLookUp } from "./session-revocation.ts";
+import { sessionRevocation } from "./session-revocation.ts";
 import { SessionTokens } from "./session-tokens.ts";
 
 export interface TokensOptions<Own extends string = never> {
@@ -69,9 +69,15 @@ export function createTokens<const Own extends string = never>(
   if (sessions === undefined) return new Tokens<Own>(checkedSettings(options));
   const { core, store } = sessions.records();
   inRange("refreshGrace", refreshGrace, 0, seconds(10));
-  const settings = checkedSettings({ clock: core.clock, revocation: new SessionLookUp(core, store), ...options });
+  const settings = checkedSettings({ clock: core.clock, ...options });
+  const { revocation = sessionRevocation(core, store, settings.lifetime + settings.leeway) } = settings;
   const cookie = cookieTransport({ name: "__Host-Http-rt", sameSite: "Strict", ...refreshCookie });
-  return new SessionTokens<Own>(settings, new RefreshTokens(core, store, refreshGrace), sessions, cookie);
+  return new SessionTokens<Own>(
+    { ...settings, revocation },
+    new RefreshTokens(core, store, refreshGrace),
+    sessions,
+    cookie,
+  );
 }
 
 function checkedSettings(options: TokensOptions<string>): AccessTokenSettings {

@@ -249,6 +249,8 @@ export class RefreshTokens {
   }
 
   async #end(record: RefreshRecord): Promise<void> {
+    // Access tokens die first, so that none outlives a removal that was reported done.
+    await this.#core.revocations.sessionEnds(record.id);
     await this.#records.remove(record);
   }
 

@@ -13,7 +13,7 @@ import { memoryStore } from "coatcheck/memory";
 import { InvalidScopeError } from "coatcheck/tokens";
 import { describe, expect, it, test } from "vitest";
 import { formatRefreshToken, parseRefreshToken } from "../../src/tokens/refresh-token.ts";
-import { Client, times } from "../session/support.ts";
+import { Client, neverExpiring, times } from "../session/support.ts";
 import { accepted, idOf, refused, setUp } from "./session-support.ts";
 
 describe("logging in", () => {
@@ -517,5 +517,44 @@ describe("an access token for a session with a cookie", () => {
       expect(session.userId).toBe("ada");
       expect(() => tokens.issue(session)).toThrow(SessionEndedError);
     });
+  });
+});
+
+describe("which revocations are known", () => {
+  it("LO-09: by the feed: no read of the store for a token, and none is accepted once its session has ended", async () => {
+    const { tokens, store } = setUp();
+    const { accessToken, refreshToken } = await tokens.login("ada");
+    await tokens.verify(accessToken);
+    const reads = store.calls("read");
+    for (let i = 0; i < 100; i++) await tokens.verify(accessToken);
+    expect(store.calls("read")).toBe(reads);
+    await tokens.logout(refreshToken);
+    expect(await accepted(tokens, accessToken)).toBe(false);
+  });
+
+  it("LO-09: a session that could not be revoked is not removed either", async () => {
+    const { tokens, store, stored } = setUp();
+    const { refreshToken } = await tokens.login("ada");
+    store.failNext("revocations.append");
+    await expect(tokens.logout(refreshToken)).rejects.toBeInstanceOf(StoreUnavailableError);
+    expect(await stored(refreshToken)).toBeDefined();
+    await tokens.logout(refreshToken);
+    expect(await stored(refreshToken)).toBeUndefined();
+  });
+
+  it("LO-09: by asking the store, where it keeps no revocations", async () => {
+    const { tokens, store, sessions } = setUp({ sessions: { store: neverExpiring(memoryStore()) } });
+    const { accessToken, refreshToken } = await tokens.login("ada");
+    expect(await accepted(tokens, accessToken)).toBe(true);
+    store.failNext("read");
+    await expect(tokens.verify(accessToken)).rejects.toBeInstanceOf(StoreUnavailableError);
+    await tokens.logout(refreshToken);
+    expect(await accepted(tokens, accessToken)).toBe(false);
+    const other = await tokens.login("ada");
+    await sessions.forUser("ada").revokeAll();
+    expect(await accepted(tokens, other.accessToken)).toBe(false);
+    // What was signed without a session has none to die with.
+    expect(await accepted(tokens, tokens.sign({ sub: "ada" }))).toBe(true);
+    expect(await accepted(tokens, tokens.sign({ sub: "ada", sid: "no id" }))).toBe(false);
   });
 });
