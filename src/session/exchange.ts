@@ -3,7 +3,7 @@ import type { RequestFacts, ResponseChanges, Transport } from "./transport.ts";
 import type { EndTurn } from "./turns.ts";
 import type { Outgoing } from "./unit-of-work.ts";
 
-const NOTHING: ResponseChanges = { headers: [] };
+const NOTHING: ResponseChanges = { cookies: [], headers: [] };
 /** As with every Set-Cookie (row TR-01). */
 const NO_STORE: ResponseChanges["headers"] = [["Cache-Control", "no-store"]];
 
@@ -44,7 +44,9 @@ export class Exchange<Data extends object> {
     this.session.headSent();
     this.end();
     const changes = this.#tokenChanges(outgoing, userId);
-    return oldCookie === undefined ? changes : { ...changes, oldCookie, headers: NO_STORE };
+    return oldCookie === undefined
+      ? changes
+      : { ...changes, cookies: [...changes.cookies, oldCookie], headers: NO_STORE };
   }
 
   /** Ends the turn of a request that came to no response, because the client has gone away or the handler failed. */
@@ -54,7 +56,8 @@ export class Exchange<Data extends object> {
   }
 
   #tokenChanges(outgoing: Outgoing, userId: string | undefined): ResponseChanges {
-    if (outgoing === undefined) return userId === undefined ? NOTHING : { headers: [], varyBy: this.#transport.varyBy };
+    if (outgoing === undefined)
+      return userId === undefined ? NOTHING : { cookies: [], headers: [], varyBy: this.#transport.varyBy };
     if (outgoing === "clear") return this.#transport.clear(this.#request);
     return this.#transport.write(this.#request, outgoing.token, outgoing.lifetime);
   }

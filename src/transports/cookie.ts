@@ -57,6 +57,8 @@ export function cookieTransport(options: CookieOptions = {}): Transport {
   const formatFor = (request: RequestFacts) => (!production && isDevelopment(request) ? development : secure);
 
   return {
+    carrier: `cookie ${name}`,
+    maxToken: MAX_COOKIE - name.length,
     ambient: true,
     varyBy: "Cookie",
     read(request): Presented {
@@ -69,11 +71,11 @@ export function cookieTransport(options: CookieOptions = {}): Transport {
     assertSecure,
     write(request, token, lifetime): ResponseChanges {
       const format = formatFor(request);
-      return { cookie: { name: format.name, line: format.write(token, lifetime) }, headers: NO_STORE };
+      return { cookies: [{ name: format.name, line: format.write(token, lifetime) }], headers: NO_STORE };
     },
     clear(request): ResponseChanges {
       const format = formatFor(request);
-      return { cookie: { name: format.name, line: format.clear }, headers: NO_STORE };
+      return { cookies: [{ name: format.name, line: format.clear }], headers: NO_STORE };
     },
   };
 }
