@@ -42,5 +42,6 @@ export type {
 } from "./session/user-sessions.ts";
 export type { RevocationLog } from "./stores/revocation-log.ts";
 export type { SessionStore } from "./stores/store.ts";
+export type { MakeStrategy } from "./strategies/strategy.ts";
 export { type CookieOptions, cookieTransport } from "./transports/cookie.ts";
 export { type HeaderOptions, headerTransport } from "./transports/header.ts";

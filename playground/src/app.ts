@@ -1,5 +1,5 @@
 import { fileURLToPath } from "node:url";
-import { createSessions, type SessionsOptions, systemClock } from "coatcheck";
+import { createSessions, type SessionStore, type SessionsOptions, systemClock } from "coatcheck";
 import { requireCsrfToken, sessionMiddleware } from "coatcheck/express";
 import express, { type ErrorRequestHandler, type Express, type RequestHandler } from "express";
 import { seed } from "./accounts.ts";
@@ -18,7 +18,8 @@ import { productRoutes } from "./routes/products.ts";
 import { Shop } from "./shop.ts";
 import { newVisit, type Visit } from "./visit.ts";
 
-export interface ShopOptions extends Pick<SessionsOptions<Visit>, "store" | "clock"> {
+export interface ShopOptions extends Pick<SessionsOptions<Visit>, "clock"> {
+  readonly store: SessionStore;
   /** Where the shop's own database is. */
   readonly dataDir: string;
   /** As in Express: which proxies to believe. Default none. */

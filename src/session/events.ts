@@ -24,8 +24,11 @@ export interface SessionEventDetails {
   limitReached: unknown;
   /** A secret that had been rotated out came back: `in-flight` within 10 s of the rotation, `replayed` later. */
   secretReused: { readonly reason: "in-flight" | "replayed" };
-  /** A well-formed token opened nothing: no such session, or another secret. */
-  unknownToken: { readonly reason: "no-session" | "wrong-secret" };
+  /**
+   * A well-formed token opened nothing: no such session, another secret, a seal that is not of our keys or not of this
+   * cookie, or a copy of a session that was ended.
+   */
+  unknownToken: { readonly reason: "no-session" | "wrong-secret" | "broken-seal" | "revoked" };
   /** Something that is no token came where a token belongs. */
   malformedToken: unknown;
   /** Two cookies of the session's name came in one request. */

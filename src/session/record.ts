@@ -39,6 +39,8 @@ export interface SessionMeta {
   readonly upgradedFrom?: string;
   /** In a mark: the session that an old one has become. A mark is no session itself. */
   readonly upgradedTo?: SessionId;
+  /** A sealed session that outgrew its cookie: the store has it now. */
+  readonly spilled?: boolean;
 }
 
 /** A claim on a session for the length of one unsafe request, so that requests in several processes take turns. */

@@ -1,6 +1,7 @@
 import { type CrossSiteCheck, isSafeMethod } from "../csrf/fetch-metadata.ts";
 import type { SessionStore } from "../stores/store.ts";
 import { ServerSide } from "../strategies/server-side.ts";
+import type { MakeStrategy } from "../strategies/strategy.ts";
 import { CleanUp } from "./clean-up.ts";
 import { type Clock, type Duration, seconds, systemClock } from "./clock.ts";
 import { jsonCodec } from "./codec.ts";
@@ -32,13 +33,13 @@ import { type SessionsOfUser, UserSessions } from "./user-sessions.ts";
 /** The sessions of one application. */
 export class Sessions<Data extends object = SessionDataShape> {
   readonly #core: SessionCore;
-  readonly #store: SessionStore;
+  readonly #store: SessionStore | undefined;
   readonly #transport: Transport;
   readonly #crossSite: CrossSiteCheck | undefined;
   readonly #turns: Turns | undefined;
   readonly #turnWait: Duration;
   readonly #leases: boolean;
-  readonly #cleanUp: CleanUp;
+  readonly #cleanUp: CleanUp | undefined;
 
   /** @internal Use `createSessions`. */
   constructor(
@@ -47,8 +48,12 @@ export class Sessions<Data extends object = SessionDataShape> {
     crossSite: CrossSiteCheck | undefined,
   ) {
     const { clock = systemClock, codec = jsonCodec, turns = {}, storeTimeout = seconds(2) } = settings;
-    if (typeof settings.store?.read !== "function")
+    const needsStore = settings.strategy === undefined || settings.store !== undefined;
+    if (needsStore && typeof settings.store?.read !== "function")
       throw new TypeError("createSessions needs a store, such as sqliteStore(path) of coatcheck/sqlite");
+    for (const option of ["sessionsPerUser", "upgradeFrom"] as const)
+      if (settings.strategy !== undefined && settings[option] !== undefined)
+        throw new TypeError(`${option} needs sessions that a store keeps: leave strategy out`);
     if (!(storeTimeout > 0)) throw new TypeError("storeTimeout must be a positive number of milliseconds");
     const { wait = seconds(5), acrossProcesses = true } = turns === false ? {} : turns;
     if (!(wait > 0)) throw new TypeError("turns.wait must be a positive number of milliseconds");
@@ -66,29 +71,35 @@ export class Sessions<Data extends object = SessionDataShape> {
     if (upgradeFrom !== undefined && !transport.ambient)
       throw new TypeError("upgradeFrom needs a transport by cookie: the cross-site check protects the old cookie too");
     const lifetime = new LifetimePolicy(settings.lifetime, upgradeFrom?.grace);
-    const store = guardStore(settings.store, clock, storeTimeout, events);
-    const revocations = new RevocationWriter(store.revocations, clock, events, settings.revocation);
+    const store = settings.store && guardStore(settings.store, clock, storeTimeout, events);
+    const revocations = new RevocationWriter(store?.revocations, clock, events, settings.revocation);
+    const { strategy: makeStrategy = serverSide } = settings;
+    const { carrier, maxToken } = transport;
+    const feed = (life: Duration) => revocations.feed(life);
+    const strategy = makeStrategy({ store, carrier, maxToken, longestLife: lifetime.longest, feed });
     this.#store = store;
     const core = {
-      strategy: new ServerSide(store),
+      strategy,
       clock,
       lifetime,
       format: { codec, initial, onConflict, maxBytes: maxDataBytes },
       schema: new DataSchema(settings),
       events,
       keepAtLogin: settings.keepAtLogin ?? true,
-      users: new UserSessions(store, clock, lifetime, events, revocations, settings.sessionsPerUser),
+      users: new UserSessions(strategy.users, clock, lifetime, events, revocations, settings.sessionsPerUser),
       revocations,
     };
     const upgrade =
-      upgradeFrom && new Upgrade(upgradeFrom, core, settings.store, guardWith(clock, storeTimeout, events));
+      upgradeFrom &&
+      settings.store &&
+      new Upgrade(upgradeFrom, core, settings.store, guardWith(clock, storeTimeout, events));
     this.#core = { ...core, upgrade };
     this.#transport = transport;
     this.#crossSite = crossSite;
     this.#turns = turns === false ? undefined : new Turns(clock, wait);
     this.#turnWait = wait;
-    this.#leases = acrossProcesses && settings.store.release !== undefined;
-    this.#cleanUp = new CleanUp(store, clock, events);
+    this.#leases = acrossProcesses && settings.store?.release !== undefined;
+    this.#cleanUp = store && new CleanUp(store, clock, events);
   }
 
   /**
@@ -160,18 +171,18 @@ export class Sessions<Data extends object = SessionDataShape> {
   }
 
   /** Removes expired records now; the number removed. It happens every five minutes by itself. */
-  cleanUp(): Promise<number> {
-    return this.#cleanUp.run();
+  async cleanUp(): Promise<number> {
+    return (await this.#cleanUp?.run()) ?? 0;
   }
 
   /** Stops the clean-up and the revocation feed, and closes the store, as far as the store opened anything itself. */
   async close(): Promise<void> {
-    await Promise.all([this.#cleanUp.stop(), this.#core.revocations.stop()]);
-    await this.#store.close?.();
+    await Promise.all([this.#cleanUp?.stop(), this.#core.revocations.stop()]);
+    await this.#store?.close?.();
   }
 
   async #open(request: RequestFacts, route: RouteOptions, presented: Presented): Promise<Exchange<Data>> {
-    this.#cleanUp.start();
+    this.#cleanUp?.start();
     const opening = this.#opening(request, route);
     const exchange = await this.#openToken(opening, presented);
     const { session } = exchange;
@@ -229,7 +240,9 @@ export class Sessions<Data extends object = SessionDataShape> {
       return exchange;
     }
 
-    const takesTurn = this.#turns !== undefined && route.turns !== false && !isSafeMethod(request.method);
+    const { strategy } = this.#core;
+    const mayTakeTurn = this.#turns !== undefined && route.turns !== false && !isSafeMethod(request.method);
+    const takesTurn = mayTakeTurn && strategy.takesTurns(text);
     const endTurn = takesTurn ? await this.#turns.take(text, () => report("turnTimedOut", {})) : noTurn;
     try {
       const leaseFor = takesTurn && this.#leases ? this.#turnWait : undefined;
@@ -278,5 +291,6 @@ interface Opening<Data extends object> {
   begin(beginning: Beginning, refusal: CoatcheckError | undefined, endTurn: EndTurn): Exchange<Data>;
 }
 
+const serverSide: MakeStrategy = ({ store }) => new ServerSide(store as SessionStore);
 const ANONYMOUS: Beginning = { kind: "anonymous" };
 const noTurn: EndTurn = () => {};

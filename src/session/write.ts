@@ -133,8 +133,11 @@ export async function update(
     }
     if (change === undefined) return false;
     const { patch } = change;
-    if (rotated?.forSecurity && patch.meta !== undefined)
+    if (strategy.writesToClient(record)) work.assertCanSend("A change of a sealed session");
+    if (rotated?.forSecurity && patch.meta !== undefined) {
+      if (revocations.hasEnded(record)) throw work.late("gone");
       await revocations.sessionRotates(record.id, patch.meta.secretAt);
+    }
     const updated = await undoubted(work, record, () => strategy.update(record, patch, secret));
     if (updated.outcome === "missing") throw work.late("gone");
     if (updated.outcome === "updated") {

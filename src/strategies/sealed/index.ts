@@ -1,0 +1,7 @@
+/**
+ * Sealed sessions, which their clients hold themselves, encrypted.
+ *
+ * @module
+ */
+export type { SealingKey } from "./keys.ts";
+export { type SealedOptions, sealed } from "./sealed.ts";
