@@ -730,7 +730,7 @@ describe("the random generator", () => {
       const spy = vi.spyOn(globalThis.crypto, "getRandomValues").mockImplementation(broken as never);
       await expect(exchange.commit()).rejects.toThrow(/no entropy|too few/);
       await expect(exchange.session.login("ada")).rejects.toThrow(/no entropy|too few/);
-      expect(exchange.responseChanges()).toEqual({ headers: [] });
+      expect(exchange.responseChanges()).toEqual({ cookies: [], headers: [] });
       expect(store.calls("create")).toBe(0);
       spy.mockRestore();
     }
