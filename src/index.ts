@@ -5,6 +5,7 @@
  */
 export { createSessions, type SessionsOptions } from "./create-sessions.ts";
 export type { CsrfOptions } from "./csrf/fetch-metadata.ts";
+export type { MakeCache } from "./session/client-copy.ts";
 export {
   type Clock,
   type Duration,

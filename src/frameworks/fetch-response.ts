@@ -22,6 +22,7 @@ export function withChanges(response: Response, changes: ResponseChanges): Respo
   }
   const cookies = cookiesFor(changed.get("Cache-Control"), changes);
   if (cookies.length > 0) {
+    if (!changed.has("Cache-Control")) changed.set("Cache-Control", "no-store");
     changed.delete("Set-Cookie");
     for (const line of withCookies(response.headers.getSetCookie(), cookies)) changed.append("Set-Cookie", line);
   }

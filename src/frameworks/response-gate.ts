@@ -189,6 +189,7 @@ export function applyChanges(response: ServerResponse, changes: ResponseChanges)
   }
   const cookies = cookiesFor(response.getHeader("Cache-Control"), changes);
   if (cookies.length === 0) return;
+  if (!response.hasHeader("Cache-Control")) response.setHeader("Cache-Control", "no-store");
   const present = response.getHeader("Set-Cookie") ?? [];
   response.setHeader("Set-Cookie", withCookies(Array.isArray(present) ? present : [String(present)], cookies));
 }

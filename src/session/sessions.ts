@@ -3,6 +3,7 @@ import type { SessionStore } from "../stores/store.ts";
 import { ServerSide } from "../strategies/server-side.ts";
 import type { MakeStrategy } from "../strategies/strategy.ts";
 import { CleanUp } from "./clean-up.ts";
+import { ClientCopy, type Copied, type SessionCache } from "./client-copy.ts";
 import { type Clock, type Duration, seconds, systemClock } from "./clock.ts";
 import { jsonCodec } from "./codec.ts";
 import { Connection } from "./connection.ts";
@@ -35,6 +36,7 @@ export class Sessions<Data extends object = SessionDataShape> {
   readonly #core: SessionCore;
   readonly #store: SessionStore | undefined;
   readonly #transport: Transport;
+  readonly #cache: SessionCache | undefined;
   readonly #crossSite: CrossSiteCheck | undefined;
   readonly #turns: Turns | undefined;
   readonly #turnWait: Duration;
@@ -51,7 +53,7 @@ export class Sessions<Data extends object = SessionDataShape> {
     const needsStore = settings.strategy === undefined || settings.store !== undefined;
     if (needsStore && typeof settings.store?.read !== "function")
       throw new TypeError("createSessions needs a store, such as sqliteStore(path) of coatcheck/sqlite");
-    for (const option of ["sessionsPerUser", "upgradeFrom"] as const)
+    for (const option of ["cache", "sessionsPerUser", "upgradeFrom"] as const)
       if (settings.strategy !== undefined && settings[option] !== undefined)
         throw new TypeError(`${option} needs sessions that a store keeps: leave strategy out`);
     if (!(storeTimeout > 0)) throw new TypeError("storeTimeout must be a positive number of milliseconds");
@@ -77,6 +79,10 @@ export class Sessions<Data extends object = SessionDataShape> {
     const { carrier, maxToken } = transport;
     const feed = (life: Duration) => revocations.feed(life);
     const strategy = makeStrategy({ store, carrier, maxToken, longestLife: lifetime.longest, feed });
+    const { beside } = transport;
+    if (settings.cache !== undefined && beside === undefined)
+      throw new TypeError("cache needs the session in a cookie");
+    this.#cache = beside && settings.cache?.({ clock, beside, feed: store?.revocations && feed });
     this.#store = store;
     const core = {
       strategy,
@@ -113,7 +119,7 @@ export class Sessions<Data extends object = SessionDataShape> {
     // Frameworks that hand WebSocket upgrades to their handlers ask for them like any GET (row CS-11).
     const upgrade = request.header("upgrade")?.toLowerCase() === "websocket";
     if (route.crossSite !== "allow") this.#assertSameSite(request, presented, upgrade);
-    return this.#open(request, route, presented);
+    return this.#open(request, route, presented, isSafeMethod(request.method) && !upgrade);
   }
 
   /**
@@ -125,7 +131,7 @@ export class Sessions<Data extends object = SessionDataShape> {
   async openUpgrade(request: RequestFacts): Promise<Session<Data>> {
     const presented = this.#transport.read(request);
     this.#assertSameSite(request, presented, true);
-    const exchange = await this.#open(request, { turns: false }, presented);
+    const exchange = await this.#open(request, { turns: false }, presented, false);
     exchange.responseChanges();
     return exchange.session;
   }
@@ -181,9 +187,14 @@ export class Sessions<Data extends object = SessionDataShape> {
     await this.#store?.close?.();
   }
 
-  async #open(request: RequestFacts, route: RouteOptions, presented: Presented): Promise<Exchange<Data>> {
+  async #open(
+    request: RequestFacts,
+    route: RouteOptions,
+    presented: Presented,
+    mayUseCopy: boolean,
+  ): Promise<Exchange<Data>> {
     this.#cleanUp?.start();
-    const opening = this.#opening(request, route);
+    const opening = this.#opening(request, route, mayUseCopy);
     const exchange = await this.#openToken(opening, presented);
     const { session } = exchange;
     if (this.#core.upgrade === undefined || presented.kind === "duplicate") return exchange;
@@ -191,16 +202,21 @@ export class Sessions<Data extends object = SessionDataShape> {
   }
 
   /** What all attempts to open a session for one request have in common. */
-  #opening(request: RequestFacts, route: RouteOptions): Opening<Data> {
+  #opening(request: RequestFacts, route: RouteOptions, mayUseCopy: boolean): Opening<Data> {
     const connection = new Connection(request, this.#transport);
+    const now = this.#core.clock.now();
     return {
       request,
       route,
+      mayUseCopy,
       connection,
       report: (type, details, facts) => this.#emit(connection, type, details, facts),
-      begin: (beginning, refusal, endTurn) => {
-        const work = new UnitOfWork(this.#core, connection, beginning, { passive: route.passive ?? false, refusal });
-        return new Exchange(new Session<Data>(work), request, this.#transport, endTurn);
+      begin: (beginning, refusal, endTurn, copied) => {
+        const { passive = false } = route;
+        const recordAt = copied?.recordAt ?? now;
+        const work = new UnitOfWork(this.#core, connection, beginning, { passive, recordAt, refusal });
+        const copy = this.#cache && new ClientCopy(this.#cache, request, work, copied !== undefined);
+        return new Exchange(new Session<Data>(work), request, this.#transport, endTurn, copy);
       },
     };
   }
@@ -229,7 +245,8 @@ export class Sessions<Data extends object = SessionDataShape> {
     return exchange;
   }
 
-  async #openToken({ request, route, report, begin }: Opening<Data>, presented: Presented): Promise<Exchange<Data>> {
+  async #openToken(opening: Opening<Data>, presented: Presented): Promise<Exchange<Data>> {
+    const { request, route, mayUseCopy, report, begin } = opening;
     const text = presented.kind === "token" ? presented.text : undefined;
     if (text === undefined || !this.#core.strategy.wellFormed(text)) {
       const exchange = begin(ANONYMOUS, undefined, noTurn);
@@ -246,14 +263,23 @@ export class Sessions<Data extends object = SessionDataShape> {
     const endTurn = takesTurn ? await this.#turns.take(text, () => report("turnTimedOut", {})) : noTurn;
     try {
       const leaseFor = takesTurn && this.#leases ? this.#turnWait : undefined;
-      const { beginning, refusal } = await judge(this.#core, text, report, leaseFor);
-      return begin(beginning, refusal, endTurn);
+      const copied = mayUseCopy ? await this.#copied(request, text) : undefined;
+      const { beginning, refusal } = await judge(this.#core, text, report, leaseFor, copied?.opened);
+      return begin(beginning, refusal, endTurn, copied);
     } catch (error) {
       if (error instanceof StoreUnavailableError && route.storeDown === "anonymous")
         return begin(ANONYMOUS, error, endTurn);
       endTurn();
       throw error;
     }
+  }
+
+  /** The client's copy of the session, unless the store may know better. */
+  async #copied(request: RequestFacts, text: string): Promise<Copied | undefined> {
+    const copied = await this.#cache?.find(request, text);
+    const { lifetime, clock } = this.#core;
+    const counts = copied !== undefined && lifetime.expired(copied.opened.record, clock.now()) === undefined;
+    return counts ? copied : undefined;
   }
 
   #assertSameSite(request: RequestFacts, presented: Presented, upgrade: boolean): void {
@@ -286,9 +312,11 @@ export class Sessions<Data extends object = SessionDataShape> {
 interface Opening<Data extends object> {
   readonly request: RequestFacts;
   readonly route: RouteOptions;
+  /** Whether the session may be opened from the client's copy. */
+  readonly mayUseCopy: boolean;
   readonly connection: Connection;
   readonly report: Report;
-  begin(beginning: Beginning, refusal: CoatcheckError | undefined, endTurn: EndTurn): Exchange<Data>;
+  begin(beginning: Beginning, refusal: CoatcheckError | undefined, endTurn: EndTurn, copied?: Copied): Exchange<Data>;
 }
 
 const serverSide: MakeStrategy = ({ store }) => new ServerSide(store as SessionStore);

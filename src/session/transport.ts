@@ -59,4 +59,6 @@ export interface Transport {
   write(request: RequestFacts, token: string, lifetime: Duration | undefined): ResponseChanges;
   /** Makes the client forget its token. */
   clear(request: RequestFacts): ResponseChanges;
+  /** Another place of the same kind, for something that goes with the token; only in transports that have one. */
+  beside?(suffix: string): Transport;
 }

@@ -60,6 +60,7 @@ export function cookieTransport(options: CookieOptions = {}): Transport {
     carrier: `cookie ${name}`,
     maxToken: MAX_COOKIE - name.length,
     ambient: true,
+    beside: (suffix) => cookieTransport({ ...options, name: `${name}-${suffix}` }),
     varyBy: "Cookie",
     read(request): Presented {
       const header = request.header("cookie");

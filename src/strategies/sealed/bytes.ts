@@ -85,6 +85,11 @@ export class ByteReader {
     return head % 2 === 1 ? fromUtf16(bytes) : decoder.decode(bytes);
   }
 
+  /** All that is left. */
+  rest(): Uint8Array {
+    return this.bytes(this.#bytes.length - this.#at);
+  }
+
   assertEnd(): void {
     if (this.#at !== this.#bytes.length) throw new RangeError("fewer bytes are expected");
   }
