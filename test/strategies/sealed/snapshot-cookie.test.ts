@@ -194,6 +194,7 @@ describe("a snapshot", () => {
     const { browser, clock } = setUp();
     const ada = browser();
     await ada.post(sets(1));
+    expect(await ada.n()).toBe(1);
     await clock.advance(minutes(1));
     const slow = await ada.begin();
     await ada.post(sets(2));
@@ -305,6 +306,7 @@ describe("a snapshot", () => {
       });
       expect(ada.set).toEqual([SID, VERSION, SNAPSHOT]);
       ada.jar.set(SNAPSHOT, old as never);
+      ada.jar.delete(VERSION);
       const reads = store.calls("read");
       expect(await ada.user()).toBe("ada");
       expect(store.calls("read")).toBe(reads + 1);
@@ -373,6 +375,7 @@ describe("a snapshot that is no good is a miss, never a logout", () => {
       await missed(async (ada, { browser }) => {
         const other = browser();
         await other.post((session) => session.login(user));
+        ada.jar.delete(VERSION);
         spoiled(ada, () => (other.jar.get(SNAPSHOT) as { value: string }).value);
       });
   });
@@ -419,6 +422,25 @@ describe("a snapshot that is no good is a miss, never a logout", () => {
       const reads = scene.store.calls("read");
       expect(await cold.user()).toBe("ada");
       expect(scene.store.calls("read") - reads).toBe(cost);
+    }
+  });
+});
+
+describe("a snapshot without its session's cookie", () => {
+  it("CK-17: opens nothing, not even beside the session's id and another secret", async () => {
+    for (const settings of [{}, { store: silent() }]) {
+      const { browser, events } = setUp(settings);
+      const ada = browser();
+      await ada.post((session) => session.login("ada"));
+      await ada.user();
+      const thief = ada.copy();
+      thief.jar.delete(SID);
+      expect(await thief.user()).toBeUndefined();
+      const [id] = (ada.jar.get(SID)?.value ?? "").split(".");
+      thief.jar.set(SID, { value: `${id}.${"A".repeat(43)}`, until: Number.POSITIVE_INFINITY });
+      events.length = 0;
+      expect(await thief.user()).toBeUndefined();
+      expect(events).toMatchObject([{ type: "unknownToken", reason: "wrong-secret" }]);
     }
   });
 });
