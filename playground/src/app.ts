@@ -16,10 +16,15 @@ import { journeyRoutes } from "./routes/journey.ts";
 import { preferenceRoutes } from "./routes/preferences.ts";
 import { productRoutes } from "./routes/products.ts";
 import { Shop } from "./shop.ts";
+import { keeping, ownKey, type StrategyName } from "./strategy.ts";
 import { newVisit, type Visit } from "./visit.ts";
 
 export interface ShopOptions extends Pick<SessionsOptions<Visit>, "clock"> {
   readonly store: SessionStore;
+  /** How sessions are kept. Default in the store. */
+  readonly strategy?: StrategyName;
+  /** For the strategies that seal. Default one that is kept in `dataDir`. */
+  readonly sealKeys?: readonly string[] | undefined;
   /** Where the shop's own database is. */
   readonly dataDir: string;
   /** As in Express: which proxies to believe. Default none. */
@@ -35,13 +40,16 @@ export interface RunningShop extends Pick<Shop, "sessions" | "database"> {
 /** Puts the shop together. */
 export async function createShop({
   store,
+  strategy = "server",
+  sealKeys,
   clock = systemClock,
   dataDir,
   trustProxy,
 }: ShopOptions): Promise<RunningShop> {
   const database = new ShopDatabase(dataDir);
   await seed(database);
-  const sessions = createSessions<Visit>({ store, clock, initial: newVisit });
+  const keys = strategy === "server" ? [] : (sealKeys ?? [ownKey(dataDir)]);
+  const sessions = createSessions<Visit>({ store, clock, initial: newVisit, ...keeping(strategy, keys) });
   const shop = new Shop(sessions, database, clock);
   const onError = problemAnswers(shop);
 

@@ -1,4 +1,5 @@
 import { join } from "node:path";
+import { STRATEGIES, type StrategyName } from "./strategy.ts";
 
 /** The settings of the server, from the environment. */
 export interface Config {
@@ -10,6 +11,10 @@ export interface Config {
   readonly dataDir: string;
   /** `STORE_URL`: where sessions are kept. */
   readonly storeUrl: string;
+  /** `STRATEGY`: how sessions are kept, `server` unless set. */
+  readonly strategy: StrategyName;
+  /** `SEAL_KEY`: one or more keys with commas between them, the first of which seals. Unless set, one in `DATA_DIR`. */
+  readonly sealKeys: readonly string[] | undefined;
   /** `TRUST_PROXY`, as Express takes it: a number of proxies, or addresses. */
   readonly trustProxy: string | number | boolean | undefined;
 }
@@ -18,12 +23,16 @@ export interface Config {
 export function readConfig(env: NodeJS.ProcessEnv): Config {
   const port = env.PORT || "3000";
   if (!/^\d{1,5}$/.test(port) || Number(port) > 65_535) throw new Error("PORT must be a number from 0 to 65535.");
+  const strategy = STRATEGIES.find((name) => name === (env.STRATEGY || "server"));
+  if (strategy === undefined) throw new Error(`STRATEGY must be one of: ${STRATEGIES.join(", ")}.`);
   const dataDir = env.DATA_DIR || "data";
   return {
     port: Number(port),
     host: env.HOST || "127.0.0.1",
     dataDir,
     storeUrl: env.STORE_URL || `sqlite:${join(dataDir, "sessions.db")}`,
+    strategy,
+    sealKeys: env.SEAL_KEY ? env.SEAL_KEY.split(",") : undefined,
     trustProxy: trustProxy(env.TRUST_PROXY),
   };
 }

@@ -16,8 +16,9 @@ try {
 }
 
 async function start(): Promise<void> {
-  const { port, host, dataDir, storeUrl, trustProxy } = readConfig(process.env);
-  const shop = await createShop({ store: await workingStore(storeUrl), dataDir, trustProxy });
+  const { port, host, dataDir, storeUrl, strategy, sealKeys, trustProxy } = readConfig(process.env);
+  const store = await workingStore(storeUrl);
+  const shop = await createShop({ store, strategy, sealKeys, dataDir, trustProxy });
   const server = createServer(shop.app);
   await new Promise<void>((resolve, reject) => {
     server.once("error", reject).listen(port, host, resolve);

@@ -3,7 +3,7 @@ import { once } from "node:events";
 import { createInterface } from "node:readline";
 import { text as textOf } from "node:stream/consumers";
 import { fileURLToPath } from "node:url";
-import { atEnd } from "./support.ts";
+import { atEnd, STRATEGY } from "./support.ts";
 
 const ROOT = fileURLToPath(new URL("../..", import.meta.url));
 
@@ -68,7 +68,7 @@ export async function failedStart(env: Readonly<Record<string, string>>): Promis
 function spawnShop(env: Readonly<Record<string, string>>): ChildProcessWithoutNullStreams {
   const child = spawn(process.execPath, ["playground/dist/server.js"], {
     cwd: ROOT,
-    env: { PATH: process.env.PATH, PORT: "0", ...env },
+    env: { PATH: process.env.PATH, PORT: "0", STRATEGY, ...env },
   });
   atEnd(() => child.kill("SIGKILL"));
   return child;
