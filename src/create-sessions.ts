@@ -3,10 +3,13 @@ import type { InitialData, SessionsSettings } from "./session/options.ts";
 import type { SessionDataShape } from "./session/session.ts";
 import { Sessions } from "./session/sessions.ts";
 import type { Transport } from "./session/transport.ts";
+import type { SessionStore } from "./stores/store.ts";
+import type { MakeStrategy } from "./strategies/strategy.ts";
 import { type CookieOptions, cookieTransport } from "./transports/cookie.ts";
 
 export type SessionsOptions<Data extends object> = SessionsSettings<Data> &
-  InitialData<Data> & {
+  InitialData<Data> &
+  ({ readonly store: SessionStore } | { readonly strategy: MakeStrategy }) & {
     /** The session cookie. Default `__Host-Http-sid; Path=/; Secure; HttpOnly; SameSite=Lax`. */
     readonly cookie?: CookieOptions;
     /** Another way for the token to travel, instead of the cookie: `headerTransport()`. */
@@ -16,7 +19,7 @@ export type SessionsOptions<Data extends object> = SessionsSettings<Data> &
   };
 
 /**
- * The sessions of an application. Only `store` is needed.
+ * The sessions of an application. Only `store` is needed, or a `strategy` that does without one.
  *
  * @throws TypeError for options that contradict each other or that browsers would refuse
  */

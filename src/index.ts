@@ -5,6 +5,7 @@
  */
 export { createSessions, type SessionsOptions } from "./create-sessions.ts";
 export type { CsrfOptions } from "./csrf/fetch-metadata.ts";
+export type { MakeCache } from "./session/client-copy.ts";
 export {
   type Clock,
   type Duration,
@@ -42,5 +43,6 @@ export type {
 } from "./session/user-sessions.ts";
 export type { RevocationLog } from "./stores/revocation-log.ts";
 export type { SessionStore } from "./stores/store.ts";
+export type { MakeStrategy } from "./strategies/strategy.ts";
 export { type CookieOptions, cookieTransport } from "./transports/cookie.ts";
 export { type HeaderOptions, headerTransport } from "./transports/header.ts";

@@ -1,5 +1,5 @@
 import { fileURLToPath } from "node:url";
-import { createSessions, type SessionsOptions, systemClock } from "coatcheck";
+import { createSessions, type SessionStore, type SessionsOptions, systemClock } from "coatcheck";
 import { requireCsrfToken, sessionMiddleware } from "coatcheck/express";
 import { createTokens, type KeyMaterial } from "coatcheck/tokens";
 import express, { type ErrorRequestHandler, type Express, type RequestHandler } from "express";
@@ -18,10 +18,16 @@ import { preferenceRoutes } from "./routes/preferences.ts";
 import { productRoutes } from "./routes/products.ts";
 import { tokenRoutes } from "./routes/tokens.ts";
 import { Shop } from "./shop.ts";
+import { keeping, ownKey, type StrategyName } from "./strategy.ts";
 import { ownTokenKey } from "./token-key.ts";
 import { newVisit, type Visit } from "./visit.ts";
 
-export interface ShopOptions extends Pick<SessionsOptions<Visit>, "store" | "clock"> {
+export interface ShopOptions extends Pick<SessionsOptions<Visit>, "clock"> {
+  readonly store: SessionStore;
+  /** How sessions are kept. Default in the store. */
+  readonly strategy?: StrategyName;
+  /** For the strategies that seal. Default one that is kept in `dataDir`. */
+  readonly sealKeys?: readonly string[] | undefined;
   /** Where the shop's own database is. */
   readonly dataDir: string;
   /** As in Express: which proxies to believe. Default none. */
@@ -39,6 +45,8 @@ export interface RunningShop extends Pick<Shop, "sessions" | "database"> {
 /** Puts the shop together. */
 export async function createShop({
   store,
+  strategy = "server",
+  sealKeys,
   clock = systemClock,
   dataDir,
   trustProxy,
@@ -46,7 +54,8 @@ export async function createShop({
 }: ShopOptions): Promise<RunningShop> {
   const database = new ShopDatabase(dataDir);
   await seed(database);
-  const sessions = createSessions<Visit>({ store, clock, initial: newVisit });
+  const keys = strategy === "server" ? [] : (sealKeys ?? [ownKey(dataDir)]);
+  const sessions = createSessions<Visit>({ store, clock, initial: newVisit, ...keeping(strategy, keys) });
   const shop = new Shop(sessions, database, clock);
   const tokens = createTokens({ sessions, keys: tokenKey ?? ownTokenKey(dataDir), issuer: NAME, audience: NAME });
   const onError = problemAnswers(shop);

@@ -1,5 +1,6 @@
 import { join } from "node:path";
 import type { KeyMaterial } from "coatcheck/tokens";
+import { STRATEGIES, type StrategyName } from "./strategy.ts";
 import { parseTokenKey } from "./token-key.ts";
 
 /** The settings of the server, from the environment. */
@@ -12,6 +13,10 @@ export interface Config {
   readonly dataDir: string;
   /** `STORE_URL`: where sessions are kept. */
   readonly storeUrl: string;
+  /** `STRATEGY`: how sessions are kept, `server` unless set. */
+  readonly strategy: StrategyName;
+  /** `SEAL_KEY`: one or more keys with commas between them, the first of which seals. Unless set, one in `DATA_DIR`. */
+  readonly sealKeys: readonly string[] | undefined;
   /** `TRUST_PROXY`, as Express takes it: a number of proxies, or addresses. */
   readonly trustProxy: string | number | boolean | undefined;
   /** `TOKEN_KEY`: what access tokens are signed with. */
@@ -22,12 +27,16 @@ export interface Config {
 export function readConfig(env: NodeJS.ProcessEnv): Config {
   const port = env.PORT || "3000";
   if (!/^\d{1,5}$/.test(port) || Number(port) > 65_535) throw new Error("PORT must be a number from 0 to 65535.");
+  const strategy = STRATEGIES.find((name) => name === (env.STRATEGY || "server"));
+  if (strategy === undefined) throw new Error(`STRATEGY must be one of: ${STRATEGIES.join(", ")}.`);
   const dataDir = env.DATA_DIR || "data";
   return {
     port: Number(port),
     host: env.HOST || "127.0.0.1",
     dataDir,
     storeUrl: env.STORE_URL || `sqlite:${join(dataDir, "sessions.db")}`,
+    strategy,
+    sealKeys: env.SEAL_KEY ? env.SEAL_KEY.split(",") : undefined,
     trustProxy: trustProxy(env.TRUST_PROXY),
     tokenKey: env.TOKEN_KEY ? parseTokenKey(env.TOKEN_KEY) : undefined,
   };

@@ -174,9 +174,9 @@ export function tokenRoute<Own extends string, Req extends FastifyRequest = Fast
   };
 }
 
-function setChanges(reply: FastifyReply, { headers, cookie }: ResponseChanges): void {
+function setChanges(reply: FastifyReply, { headers, cookies }: ResponseChanges): void {
   for (const [name, value] of headers) reply.header(name, value);
-  if (cookie !== undefined) reply.header("Set-Cookie", cookie.line);
+  for (const { line } of cookies) reply.header("Set-Cookie", line);
 }
 
 function checked(

@@ -2,7 +2,7 @@ import { CoatcheckError } from "../session/errors.ts";
 import type { ResponseChanges } from "../session/transport.ts";
 import type { TokenEndpoint } from "../tokens/token-endpoint.ts";
 import { errorAnswer, logFault } from "./error-answer.ts";
-import { withCookies } from "./set-cookie.ts";
+import { changesNothing, cookiesFor, withCookies } from "./set-cookie.ts";
 import { withVary } from "./vary.ts";
 
 /** A client that has gone away must not keep the session's other requests waiting. */
@@ -11,21 +11,23 @@ export function endTurnAtAbort(signal: AbortSignal, exchange: { end(): void }): 
   else signal.addEventListener("abort", () => exchange.end(), { once: true });
 }
 
-/** A response with the session's cookie and headers: another one, because the application may use its own again. */
+/** A response with the session's cookies and headers: another one, because the application may use its own again. */
 export function withChanges(response: Response, changes: ResponseChanges): Response {
-  const { cookie, headers, varyBy } = changes;
-  const nothing = cookie === undefined && varyBy === undefined && headers.length === 0;
   // What is not between 200 and 599, such as a WebSocket's 101, cannot be made anew.
-  if (nothing || response.status < 200) return response;
+  if (changesNothing(changes) || response.status < 200) return response;
+  const { headers, varyBy } = changes;
   const changed = new Headers(response.headers);
   for (const [name, value] of headers) changed.set(name, value);
   if (varyBy !== undefined) {
     if (changed.has("Cache-Control")) changed.set("Vary", withVary(changed.get("Vary") ?? "", varyBy));
     else changed.set("Cache-Control", "no-store");
   }
-  const lines = withCookies(response.headers.getSetCookie(), changes);
-  changed.delete("Set-Cookie");
-  for (const line of lines) changed.append("Set-Cookie", line);
+  const cookies = cookiesFor(changed.get("Cache-Control"), changes);
+  if (cookies.length > 0) {
+    if (!changed.has("Cache-Control")) changed.set("Cache-Control", "no-store");
+    changed.delete("Set-Cookie");
+    for (const line of withCookies(response.headers.getSetCookie(), cookies)) changed.append("Set-Cookie", line);
+  }
   return new Response(response.body, { status: response.status, statusText: response.statusText, headers: changed });
 }
 

@@ -3,7 +3,7 @@ import type { ServerHttp2Stream } from "node:http2";
 import type { Exchange } from "../session/exchange.ts";
 import type { ResponseChanges } from "../session/transport.ts";
 import { logFault } from "./error-answer.ts";
-import { withCookies } from "./set-cookie.ts";
+import { changesNothing, cookiesFor, withCookies } from "./set-cookie.ts";
 import { withVary } from "./vary.ts";
 
 /** What is done with a response whose session could not be saved. Nothing has been sent of it. */
@@ -160,8 +160,7 @@ export class ResponseGate {
 
   #withChanges(method: Method, args: unknown[]): unknown[] {
     this.#changes ??= this.#exchange.responseChanges();
-    const { cookie, headers, varyBy } = this.#changes;
-    if (cookie === undefined && varyBy === undefined && headers.length === 0) return args;
+    if (changesNothing(this.#changes)) return args;
     const left = method === "writeHead" ? headersApplied(this.#response, args) : args;
     applyChanges(this.#response, this.#changes);
     return left;
@@ -180,18 +179,20 @@ export class ResponseGate {
   }
 }
 
-/** Puts the session's cookie and headers into a response that has not begun. */
+/** Puts the session's cookies and headers into a response that has not begun. */
 export function applyChanges(response: ServerResponse, changes: ResponseChanges): void {
-  const { cookie, oldCookie, headers, varyBy } = changes;
+  const { headers, varyBy } = changes;
   for (const [name, value] of headers) response.setHeader(name, value);
   if (varyBy !== undefined) {
     if (response.hasHeader("Cache-Control"))
       response.setHeader("Vary", withVary(String(response.getHeader("Vary") ?? ""), varyBy));
     else response.setHeader("Cache-Control", "no-store");
   }
-  if (cookie === undefined && oldCookie === undefined) return;
+  const cookies = cookiesFor(response.getHeader("Cache-Control"), changes);
+  if (cookies.length === 0) return;
+  if (!response.hasHeader("Cache-Control")) response.setHeader("Cache-Control", "no-store");
   const present = response.getHeader("Set-Cookie") ?? [];
-  response.setHeader("Set-Cookie", withCookies(Array.isArray(present) ? present : [String(present)], changes));
+  response.setHeader("Set-Cookie", withCookies(Array.isArray(present) ? present : [String(present)], cookies));
 }
 
 /** Ends a response that cannot be completed, so that the client does not take half of it for the whole. */

@@ -1,6 +1,7 @@
 import { SessionEndedError, StoreUnavailableError } from "./errors.ts";
 import { IN_FLIGHT } from "./lifetime.ts";
 import type { SessionRecord } from "./record.ts";
+import type { SessionSecret } from "./token.ts";
 import type { UnitOfWork } from "./unit-of-work.ts";
 import { create, rotate, update } from "./write.ts";
 
@@ -26,6 +27,8 @@ function stateOf(work: UnitOfWork): State {
   if (changed) return "changed";
   if (work.passive || work.upkeepDone || work.refusal !== undefined) return "untouched";
   if (renewalDue(work)) return "replaced";
+  // Too late to tell the client, and not worth an error.
+  if (work.headSent && work.core.strategy.writesToClient(work.record)) return "untouched";
   return work.core.lifetime.touchDue(work.record, work.core.clock.now()) ? "touched" : "untouched";
 }
 
@@ -66,7 +69,9 @@ export async function touch(work: UnitOfWork): Promise<void> {
   // A slow handler: what has ended meanwhile stays ended.
   if (lifetime.expired(record, now) !== undefined) return;
   try {
-    const token = await strategy.touch(record, now, lifetime.deadline(record, now));
+    const expiresAt = lifetime.deadline(record, now);
+    const token = await strategy.touch(record, now, expiresAt, work.secret as SessionSecret);
+    work.record = { ...record, seenAt: now, expiresAt };
     if (token !== undefined) work.send(token);
   } catch (error) {
     // Nothing of the visitor's is lost, so the answer need not fail; the guard has reported it.

@@ -10,9 +10,10 @@ export type Eventually<T> = T | Promise<T>;
 
 type NodeCrypto = typeof import("node:crypto");
 
-const node = (globalThis as { process?: { getBuiltinModule?: (id: string) => unknown } }).process?.getBuiltinModule?.(
-  "node:crypto",
-) as NodeCrypto | undefined;
+/** Node's own module, where the runtime has it. */
+export const node = (
+  globalThis as { process?: { getBuiltinModule?: (id: string) => unknown } }
+).process?.getBuiltinModule?.("node:crypto") as NodeCrypto | undefined;
 
 const encoder = new TextEncoder();
 
@@ -28,8 +29,12 @@ export const randomUuid = (): string => crypto.randomUUID();
 
 const ALPHABET = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-_";
 
+const Buffer = node && (globalThis as { Buffer?: typeof import("node:buffer").Buffer }).Buffer;
+
 /** Unpadded base64url (RFC 4648 section 5). */
 export function base64url(bytes: Uint8Array): string {
+  if (bytes.length > 64 && Buffer !== undefined)
+    return Buffer.from(bytes.buffer, bytes.byteOffset, bytes.length).toString("base64url");
   let text = "";
   for (let i = 0; i < bytes.length; i += 3) {
     const [a = 0, b, c] = [bytes[i], bytes[i + 1], bytes[i + 2]];
@@ -39,6 +44,21 @@ export function base64url(bytes: Uint8Array): string {
     if (c !== undefined) text += ALPHABET[c & 63];
   }
   return text;
+}
+
+/** The bytes of unpadded base64url; `undefined` for a text that is not exactly what its bytes encode to. */
+export function fromBase64url(text: string): Uint8Array | undefined {
+  const bytes = Buffer === undefined ? decoded(text) : Buffer.from(text, "base64url");
+  return base64url(bytes) === text ? bytes : undefined;
+}
+
+function decoded(text: string): Uint8Array {
+  const bytes = new Uint8Array(Math.floor((text.length * 3) / 4));
+  for (let i = 0, bits = 0, at = 0; i < text.length; i++) {
+    bits = (bits << 6) | (ALPHABET.indexOf(text[i] as string) & 63);
+    if (i % 4 !== 0) bytes[at++] = bits >> (6 - 2 * (i % 4));
+  }
+  return bytes;
 }
 
 /** SHA-256 of a text, base64url, 43 characters. */

@@ -258,8 +258,12 @@ export class CookieTooLargeError extends CoatcheckError {
   readonly code = "cookie_too_large";
   readonly status = 500;
   readonly publicMessage = "Something went wrong.";
-  constructor(what: string, bytes: number, limit: number) {
-    super(`The cookie's ${what} takes ${bytes} bytes; browsers drop it above ${limit}.`);
+  readonly bytes: number;
+  readonly limit: number;
+  constructor(what: string, bytes: number, limit: number, advice = "") {
+    super(`The cookie's ${what} takes ${bytes} bytes; browsers drop it above ${limit}. ${advice}`.trimEnd());
+    this.bytes = bytes;
+    this.limit = limit;
   }
 }
 

@@ -25,10 +25,13 @@ export interface SessionEventDetails {
   /** A secret that had been rotated out came back: `in-flight` within 10 s of the rotation, `replayed` later. */
   secretReused: { readonly reason: "in-flight" | "replayed" };
   /**
-   * A well-formed token opened nothing: no such session, another secret, or the token is of the other kind (the secret of a
-   * refresh token where a session's belongs, or the reverse).
+   * A well-formed token opened nothing: no such session, another secret, a token of the other kind (the secret of a refresh
+   * token where a session's belongs, or the reverse), a seal that is not of our keys or not of this cookie, or a copy of a
+   * session that was ended.
    */
-  unknownToken: { readonly reason: "no-session" | "wrong-secret" | "refresh-token" | "session-token" };
+  unknownToken: {
+    readonly reason: "no-session" | "wrong-secret" | "refresh-token" | "session-token" | "broken-seal" | "revoked";
+  };
   /** Something that is no token came where a token belongs. */
   malformedToken: unknown;
   /** Two cookies of the session's name came in one request. */

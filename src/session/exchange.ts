@@ -1,9 +1,10 @@
+import type { ClientCopy } from "./client-copy.ts";
 import type { Session } from "./session.ts";
 import type { RequestFacts, ResponseChanges, Transport } from "./transport.ts";
 import type { EndTurn } from "./turns.ts";
 import type { Outgoing } from "./unit-of-work.ts";
 
-const NOTHING: ResponseChanges = { headers: [] };
+const NOTHING: ResponseChanges = { cookies: [], headers: [] };
 /** As with every Set-Cookie (row TR-01). */
 const NO_STORE: ResponseChanges["headers"] = [["Cache-Control", "no-store"]];
 
@@ -16,23 +17,32 @@ export class Exchange<Data extends object> {
   readonly #request: RequestFacts;
   readonly #transport: Transport;
   readonly #endTurn: EndTurn;
+  readonly #copy: ClientCopy | undefined;
 
   /** @internal Exchanges come from `sessions.open`. */
-  constructor(session: Session<Data>, request: RequestFacts, transport: Transport, endTurn: EndTurn) {
+  constructor(
+    session: Session<Data>,
+    request: RequestFacts,
+    transport: Transport,
+    endTurn: EndTurn,
+    copy?: ClientCopy | undefined,
+  ) {
     this.session = session;
     this.#request = request;
     this.#transport = transport;
     this.#endTurn = endTurn;
+    this.#copy = copy;
   }
 
   /** Whether `commit` has anything to write. When not, the response need not wait. */
   get needsCommit(): boolean {
-    return this.session.needsCommit;
+    return this.session.needsCommit || this.#copy?.due === true;
   }
 
   /** Saves what changed; rejects with the error to answer with. */
   commit(): Promise<void> {
-    return this.session.commitAtHead();
+    const saved = this.session.commitAtHead();
+    return this.#copy === undefined ? saved : saved.then(() => this.#copy?.make());
   }
 
   /**
@@ -44,7 +54,8 @@ export class Exchange<Data extends object> {
     this.session.headSent();
     this.end();
     const changes = this.#tokenChanges(outgoing, isPersonal);
-    return oldCookie === undefined ? changes : { ...changes, oldCookie, headers: NO_STORE };
+    const ours = this.#copy === undefined ? changes : this.#copy.addTo(changes, outgoing === "clear");
+    return oldCookie === undefined ? ours : { ...ours, cookies: [...ours.cookies, oldCookie], headers: NO_STORE };
   }
 
   /** Ends the turn of a request that came to no response, because the client has gone away or the handler failed. */
@@ -54,7 +65,8 @@ export class Exchange<Data extends object> {
   }
 
   #tokenChanges(outgoing: Outgoing, isPersonal: boolean): ResponseChanges {
-    if (outgoing === undefined) return isPersonal ? { headers: [], varyBy: this.#transport.varyBy } : NOTHING;
+    if (outgoing === undefined)
+      return isPersonal ? { cookies: [], headers: [], varyBy: this.#transport.varyBy } : NOTHING;
     if (outgoing === "clear") return this.#transport.clear(this.#request);
     return this.#transport.write(this.#request, outgoing.token, outgoing.lifetime);
   }

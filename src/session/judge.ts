@@ -26,19 +26,23 @@ const ANONYMOUS: Judgement = { beginning: { kind: "anonymous" } };
 /** The shortest pause before a lease that another process holds is asked for again; the longest is four times it. */
 const LEASE_POLL: Duration = 4;
 
-/** What a well-formed token is good for, now. `leaseFor`: for how long to ask for, and to wait for, the session's lease. */
+/**
+ * What a well-formed token is good for, now. `leaseFor`: for how long to ask for, and to wait for, the session's lease.
+ * `copied`: what is known of it already.
+ */
 export async function judge(
   core: SessionCore,
   text: string,
   report: Report,
   leaseFor: Duration | undefined,
+  copied?: Opened,
 ): Promise<Judgement> {
   const { strategy, lifetime, clock } = core;
   try {
     const holder = leaseFor === undefined ? undefined : newHolder();
     const opened =
       holder === undefined || leaseFor === undefined
-        ? await strategy.open(text)
+        ? (copied ?? (await strategy.open(text)))
         : await openLeased(core, text, report, { holder, leaseFor });
     switch (opened.outcome) {
       case "malformed":

@@ -75,6 +75,11 @@ export class LifetimePolicy {
       throw new TypeError("lifetime.renewEvery must be at least 1 minute");
   }
 
+  /** The longest that any session lives. */
+  get longest(): Duration {
+    return Math.max(this.#normal.absolute, this.#remembered.absolute);
+  }
+
   /** The instant that activity cannot move: counted from the last authentication, else from creation. */
   absoluteDeadline(record: Pick<SessionRecord, "createdAt" | "meta">): Instant {
     return (record.meta.authenticatedAt ?? record.createdAt) + this.#limits(record).absolute;

@@ -1,4 +1,6 @@
 import type { SessionStore } from "../stores/store.ts";
+import type { MakeStrategy } from "../strategies/strategy.ts";
+import type { MakeCache } from "./client-copy.ts";
 import type { Clock, Duration } from "./clock.ts";
 import type { Codec } from "./codec.ts";
 import type { ConflictPolicy } from "./data.ts";
@@ -10,8 +12,12 @@ import type { SessionLimit } from "./user-sessions.ts";
 
 /** What the sessions of an application are made of, apart from transport and CSRF. All have safe defaults but the store. */
 export interface SessionsSettings<Data extends object> extends SchemaOptions<Data> {
-  /** Where records are kept. */
-  readonly store: SessionStore;
+  /** Where records are kept. Needed, unless `strategy` says otherwise. */
+  readonly store?: SessionStore;
+  /** Another way to keep sessions than in a store: `sealed({ keys })` of `coatcheck/sealed`. */
+  readonly strategy?: MakeStrategy;
+  /** Spares the store the reads of safe requests: `snapshotCookie({ keys })` of `coatcheck/sealed`. Default none. */
+  readonly cache?: MakeCache;
   /** Timeouts: a preset, or limits in milliseconds. Default 30 minutes idle, 12 hours absolute. */
   readonly lifetime?: LifetimeOptions | LifetimePreset;
   /** How values are written as text. Default JSON. */

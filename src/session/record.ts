@@ -41,6 +41,8 @@ export interface SessionMeta {
   readonly upgradedTo?: SessionId;
   /** Makes the record that of a refresh token. No other token opens it, and a refresh token opens no other. */
   readonly refresh?: RefreshMeta;
+  /** A sealed session that outgrew its cookie: the store has it now. */
+  readonly spilled?: boolean;
 }
 
 /** What a refresh token is good for, and how its successors are told from its predecessors. */

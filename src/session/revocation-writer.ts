@@ -1,6 +1,7 @@
 import type { RevocationLog } from "../stores/revocation-log.ts";
 import type { Clock, Duration, Instant } from "./clock.ts";
 import type { SessionEvents } from "./events.ts";
+import type { SessionRecord } from "./record.ts";
 import { RevocationFeed, type RevocationFeedOptions } from "./revocation-feed.ts";
 import type { SessionId } from "./token.ts";
 
@@ -51,6 +52,11 @@ export class RevocationWriter {
   /** Whether anything is written at all. */
   get needed(): boolean {
     return this.#feed !== undefined;
+  }
+
+  /** Whether a session has ended, as far as is known without asking. */
+  hasEnded({ id, userId, meta }: SessionRecord): boolean {
+    return this.#feed?.isRevoked({ sessionId: id, userId, issuedAt: meta.secretAt }) === true;
   }
 
   /** A session is about to end. */

@@ -1,7 +1,9 @@
 import { type CrossSiteCheck, isSafeMethod } from "../csrf/fetch-metadata.ts";
 import type { SessionStore } from "../stores/store.ts";
 import { ServerSide } from "../strategies/server-side.ts";
+import type { MakeStrategy } from "../strategies/strategy.ts";
 import { CleanUp } from "./clean-up.ts";
+import { ClientCopy, type Copied, type SessionCache } from "./client-copy.ts";
 import { type Clock, type Duration, days, seconds, systemClock } from "./clock.ts";
 import { jsonCodec } from "./codec.ts";
 import { Connection } from "./connection.ts";
@@ -32,13 +34,14 @@ import { type SessionsOfUser, UserSessions } from "./user-sessions.ts";
 /** The sessions of one application. */
 export class Sessions<Data extends object = SessionDataShape> {
   readonly #core: SessionCore;
-  readonly #store: SessionStore;
+  readonly #store: SessionStore | undefined;
   readonly #transport: Transport;
+  readonly #cache: SessionCache | undefined;
   readonly #crossSite: CrossSiteCheck | undefined;
   readonly #turns: Turns | undefined;
   readonly #turnWait: Duration;
   readonly #leases: boolean;
-  readonly #cleanUp: CleanUp;
+  readonly #cleanUp: CleanUp | undefined;
 
   /** @internal Use `createSessions`. */
   constructor(
@@ -47,9 +50,13 @@ export class Sessions<Data extends object = SessionDataShape> {
     crossSite: CrossSiteCheck | undefined,
   ) {
     const { clock = systemClock, codec = jsonCodec, turns = {}, storeTimeout = seconds(2) } = settings;
-    if (typeof settings.store?.read !== "function")
+    const needsStore = settings.strategy === undefined || settings.store !== undefined;
+    if (needsStore && typeof settings.store?.read !== "function")
       throw new TypeError("createSessions needs a store, such as sqliteStore(path) of coatcheck/sqlite");
     assertWait("storeTimeout", storeTimeout);
+    for (const option of ["cache", "sessionsPerUser", "upgradeFrom"] as const)
+      if (settings.strategy !== undefined && settings[option] !== undefined)
+        throw new TypeError(`${option} needs sessions that a store keeps: leave strategy out`);
     const { wait = seconds(5), acrossProcesses = true } = turns === false ? {} : turns;
     assertWait("turns.wait", wait);
     const { maxDataBytes = 65_536, onConflict = "reject" } = settings;
@@ -66,29 +73,39 @@ export class Sessions<Data extends object = SessionDataShape> {
     if (upgradeFrom !== undefined && !transport.ambient)
       throw new TypeError("upgradeFrom needs a transport by cookie: the cross-site check protects the old cookie too");
     const lifetime = new LifetimePolicy(settings.lifetime, upgradeFrom?.grace);
-    const store = guardStore(settings.store, clock, storeTimeout, events);
-    const revocations = new RevocationWriter(store.revocations, clock, events, settings.revocation);
+    const store = settings.store && guardStore(settings.store, clock, storeTimeout, events);
+    const revocations = new RevocationWriter(store?.revocations, clock, events, settings.revocation);
+    const { strategy: makeStrategy = serverSide } = settings;
+    const { carrier, maxToken } = transport;
+    const feed = (life: Duration) => revocations.feed(life);
+    const strategy = makeStrategy({ store, carrier, maxToken, longestLife: lifetime.longest, feed });
+    const { beside } = transport;
+    if (settings.cache !== undefined && beside === undefined)
+      throw new TypeError("cache needs the session in a cookie");
+    this.#cache = beside && settings.cache?.({ clock, beside, feed: store?.revocations && feed });
     this.#store = store;
     const core = {
-      strategy: new ServerSide(store),
+      strategy,
       clock,
       lifetime,
       format: { codec, initial, onConflict, maxBytes: maxDataBytes },
       schema: new DataSchema(settings),
       events,
       keepAtLogin: settings.keepAtLogin ?? true,
-      users: new UserSessions(store, clock, lifetime, events, revocations, settings.sessionsPerUser),
+      users: new UserSessions(strategy.users, clock, lifetime, events, revocations, settings.sessionsPerUser),
       revocations,
     };
     const upgrade =
-      upgradeFrom && new Upgrade(upgradeFrom, core, settings.store, guardWith(clock, storeTimeout, events));
+      upgradeFrom &&
+      settings.store &&
+      new Upgrade(upgradeFrom, core, settings.store, guardWith(clock, storeTimeout, events));
     this.#core = { ...core, upgrade };
     this.#transport = transport;
     this.#crossSite = crossSite;
     this.#turns = turns === false ? undefined : new Turns(clock, wait);
     this.#turnWait = wait;
-    this.#leases = acrossProcesses && settings.store.release !== undefined;
-    this.#cleanUp = new CleanUp(store, clock, events);
+    this.#leases = acrossProcesses && settings.store?.release !== undefined;
+    this.#cleanUp = store && new CleanUp(store, clock, events);
   }
 
   /**
@@ -102,7 +119,7 @@ export class Sessions<Data extends object = SessionDataShape> {
     // Frameworks that hand WebSocket upgrades to their handlers ask for them like any GET (row CS-11).
     const upgrade = request.header("upgrade")?.toLowerCase() === "websocket";
     if (route.crossSite !== "allow") this.#assertSameSite(request, presented, upgrade);
-    return this.#open(request, route, presented);
+    return this.#open(request, route, presented, isSafeMethod(request.method) && !upgrade);
   }
 
   /**
@@ -114,7 +131,7 @@ export class Sessions<Data extends object = SessionDataShape> {
   async openUpgrade(request: RequestFacts): Promise<Session<Data>> {
     const presented = this.#transport.read(request);
     this.#assertSameSite(request, presented, true);
-    const exchange = await this.#open(request, { turns: false }, presented);
+    const exchange = await this.#open(request, { turns: false }, presented, false);
     exchange.responseChanges();
     return exchange.session;
   }
@@ -138,9 +155,14 @@ export class Sessions<Data extends object = SessionDataShape> {
     return this.#core.users.revokeEveryone();
   }
 
-  /** @internal For what keeps records of its own among the sessions: refresh tokens. */
+  /**
+   * @internal For what keeps records of its own among the sessions: refresh tokens.
+   *
+   * @throws TypeError when there is no store
+   */
   records(): { readonly core: SessionCore; readonly store: SessionStore } {
-    this.#cleanUp.start();
+    if (this.#store === undefined) throw new TypeError("These sessions have no store to keep refresh tokens in: add one");
+    this.#cleanUp?.start();
     return { core: this.#core, store: this.#store };
   }
 
@@ -175,19 +197,24 @@ export class Sessions<Data extends object = SessionDataShape> {
   }
 
   /** Removes expired records now; the number removed. It happens every five minutes by itself. */
-  cleanUp(): Promise<number> {
-    return this.#cleanUp.run();
+  async cleanUp(): Promise<number> {
+    return (await this.#cleanUp?.run()) ?? 0;
   }
 
   /** Stops the clean-up and the revocation feed, and closes the store, as far as the store opened anything itself. */
   async close(): Promise<void> {
-    await Promise.all([this.#cleanUp.stop(), this.#core.revocations.stop()]);
-    await this.#store.close?.();
+    await Promise.all([this.#cleanUp?.stop(), this.#core.revocations.stop()]);
+    await this.#store?.close?.();
   }
 
-  async #open(request: RequestFacts, route: RouteOptions, presented: Presented): Promise<Exchange<Data>> {
-    this.#cleanUp.start();
-    const opening = this.#opening(request, route);
+  async #open(
+    request: RequestFacts,
+    route: RouteOptions,
+    presented: Presented,
+    mayUseCopy: boolean,
+  ): Promise<Exchange<Data>> {
+    this.#cleanUp?.start();
+    const opening = this.#opening(request, route, mayUseCopy);
     const exchange = await this.#openToken(opening, presented);
     const { session } = exchange;
     if (this.#core.upgrade === undefined || presented.kind === "duplicate") return exchange;
@@ -195,16 +222,21 @@ export class Sessions<Data extends object = SessionDataShape> {
   }
 
   /** What all attempts to open a session for one request have in common. */
-  #opening(request: RequestFacts, route: RouteOptions): Opening<Data> {
+  #opening(request: RequestFacts, route: RouteOptions, mayUseCopy: boolean): Opening<Data> {
     const connection = new Connection(request, this.#transport);
+    const now = this.#core.clock.now();
     return {
       request,
       route,
+      mayUseCopy,
       connection,
       report: (type, details, facts) => this.#emit(connection, type, details, facts),
-      begin: (beginning, refusal, endTurn) => {
-        const work = new UnitOfWork(this.#core, connection, beginning, { passive: route.passive ?? false, refusal });
-        return new Exchange(new Session<Data>(work), request, this.#transport, endTurn);
+      begin: (beginning, refusal, endTurn, copied) => {
+        const { passive = false } = route;
+        const recordAt = copied?.recordAt ?? now;
+        const work = new UnitOfWork(this.#core, connection, beginning, { passive, recordAt, refusal });
+        const copy = this.#cache && new ClientCopy(this.#cache, request, work, copied !== undefined);
+        return new Exchange(new Session<Data>(work), request, this.#transport, endTurn, copy);
       },
     };
   }
@@ -233,7 +265,8 @@ export class Sessions<Data extends object = SessionDataShape> {
     return exchange;
   }
 
-  async #openToken({ request, route, report, begin }: Opening<Data>, presented: Presented): Promise<Exchange<Data>> {
+  async #openToken(opening: Opening<Data>, presented: Presented): Promise<Exchange<Data>> {
+    const { request, route, mayUseCopy, report, begin } = opening;
     const text = presented.kind === "token" ? presented.text : undefined;
     if (text === undefined || !this.#core.strategy.wellFormed(text)) {
       const exchange = begin(ANONYMOUS, undefined, noTurn);
@@ -244,18 +277,29 @@ export class Sessions<Data extends object = SessionDataShape> {
       return exchange;
     }
 
-    const takesTurn = this.#turns !== undefined && route.turns !== false && !isSafeMethod(request.method);
+    const { strategy } = this.#core;
+    const mayTakeTurn = this.#turns !== undefined && route.turns !== false && !isSafeMethod(request.method);
+    const takesTurn = mayTakeTurn && strategy.takesTurns(text);
     const endTurn = takesTurn ? await this.#turns.take(text, () => report("turnTimedOut", {})) : noTurn;
     try {
       const leaseFor = takesTurn && this.#leases ? this.#turnWait : undefined;
-      const { beginning, refusal } = await judge(this.#core, text, report, leaseFor);
-      return begin(beginning, refusal, endTurn);
+      const copied = mayUseCopy ? await this.#copied(request, text) : undefined;
+      const { beginning, refusal } = await judge(this.#core, text, report, leaseFor, copied?.opened);
+      return begin(beginning, refusal, endTurn, copied);
     } catch (error) {
       if (error instanceof StoreUnavailableError && route.storeDown === "anonymous")
         return begin(ANONYMOUS, error, endTurn);
       endTurn();
       throw error;
     }
+  }
+
+  /** The client's copy of the session, unless the store may know better. */
+  async #copied(request: RequestFacts, text: string): Promise<Copied | undefined> {
+    const copied = await this.#cache?.find(request, text);
+    const { lifetime, clock } = this.#core;
+    const counts = copied !== undefined && lifetime.expired(copied.opened.record, clock.now()) === undefined;
+    return counts ? copied : undefined;
   }
 
   #assertSameSite(request: RequestFacts, presented: Presented, upgrade: boolean): void {
@@ -292,9 +336,11 @@ export class Sessions<Data extends object = SessionDataShape> {
 interface Opening<Data extends object> {
   readonly request: RequestFacts;
   readonly route: RouteOptions;
+  /** Whether the session may be opened from the client's copy. */
+  readonly mayUseCopy: boolean;
   readonly connection: Connection;
   readonly report: Report;
-  begin(beginning: Beginning, refusal: CoatcheckError | undefined, endTurn: EndTurn): Exchange<Data>;
+  begin(beginning: Beginning, refusal: CoatcheckError | undefined, endTurn: EndTurn, copied?: Copied): Exchange<Data>;
 }
 
 /** Timers that are set to more than 2^31 ms go off at once. */
@@ -303,5 +349,6 @@ function assertWait(name: string, length: Duration): void {
     throw new TypeError(`${name} must be a positive number of milliseconds, at most a day`);
 }
 
+const serverSide: MakeStrategy = ({ store }) => new ServerSide(store as SessionStore);
 const ANONYMOUS: Beginning = { kind: "anonymous" };
 const noTurn: EndTurn = () => {};

@@ -25,14 +25,14 @@ export type Presented =
 export interface NamedCookie {
   readonly name: string;
   readonly line: string;
+  /** Left out of a response that the application lets caches keep. Default false. */
+  readonly optional?: boolean;
 }
 
 /** What the response must say so that the client keeps or drops its token. */
 export interface ResponseChanges {
-  /** The one of ours. */
-  readonly cookie?: NamedCookie;
-  /** The one that makes the client forget the cookie of another library. */
-  readonly oldCookie?: NamedCookie;
+  /** At most one for each name. */
+  readonly cookies: readonly NamedCookie[];
   /** Headers to set. */
   readonly headers: ReadonlyArray<readonly [name: string, value: string]>;
   /**
@@ -44,6 +44,10 @@ export interface ResponseChanges {
 
 /** How the token travels. */
 export interface Transport {
+  /** What carries the token, such as `cookie __Host-sid`. Sealed tokens are bound to it. */
+  readonly carrier: string;
+  /** Most characters that a token may have. */
+  readonly maxToken: number;
   /** Whether clients send the token unasked, so that cross-site requests must be refused. */
   readonly ambient: boolean;
   /** The request header that carries the token. */
@@ -55,4 +59,6 @@ export interface Transport {
   write(request: RequestFacts, token: string, lifetime: Duration | undefined): ResponseChanges;
   /** Makes the client forget its token. */
   clear(request: RequestFacts): ResponseChanges;
+  /** Another place of the same kind, for something that goes with the token; only in transports that have one. */
+  beside?(suffix: string): Transport;
 }

@@ -1,4 +1,4 @@
-import type { Duration } from "./clock.ts";
+import type { Duration, Instant } from "./clock.ts";
 import type { Connection } from "./connection.ts";
 import { patchAgainst, type SessionCore } from "./core.ts";
 import { SessionData } from "./data.ts";
@@ -61,6 +61,8 @@ export class UnitOfWork {
   readonly passive: boolean;
   /** What the session is in the store, as far as this request knows; `undefined` for one that was never stored. */
   record: SessionRecord | undefined;
+  /** When the store was last known to hold it, or a little before. */
+  recordAt: Instant;
   secret: SessionSecret | undefined;
   /** Hash of the secret that this request is entitled by. */
   secretHash: SecretHash | undefined;
@@ -93,11 +95,12 @@ export class UnitOfWork {
     core: SessionCore,
     connection: Connection,
     beginning: Beginning,
-    options: { readonly passive: boolean; readonly refusal?: CoatcheckError | undefined },
+    options: { readonly passive: boolean; readonly recordAt: Instant; readonly refusal?: CoatcheckError | undefined },
   ) {
     this.core = core;
     this.connection = connection;
     this.passive = options.passive;
+    this.recordAt = options.recordAt;
     this.refusal = options.refusal;
     if (beginning.kind === "stored") {
       this.#id = beginning.record.id;

@@ -1,4 +1,4 @@
-import type { SessionStore } from "../stores/store.ts";
+import type { UserRecords } from "../strategies/strategy.ts";
 import type { Clock, Instant } from "./clock.ts";
 import type { SessionEvents } from "./events.ts";
 import type { LifetimePolicy } from "./lifetime.ts";
@@ -62,7 +62,7 @@ export interface SessionsOfUser {
 /** Listing, ending and limiting the sessions of users. */
 export class UserSessions {
   readonly max: number;
-  readonly #store: SessionStore;
+  readonly #records: UserRecords;
   readonly #clock: Clock;
   readonly #lifetime: LifetimePolicy;
   readonly #events: SessionEvents;
@@ -70,7 +70,7 @@ export class UserSessions {
   readonly #limit: SessionLimit | undefined;
 
   constructor(
-    store: SessionStore,
+    records: UserRecords,
     clock: Clock,
     lifetime: LifetimePolicy,
     events: SessionEvents,
@@ -82,7 +82,7 @@ export class UserSessions {
     if (limit !== undefined && limit.atLimit !== "evict-oldest" && limit.atLimit !== "reject")
       throw new TypeError('sessionsPerUser.atLimit must be "evict-oldest" or "reject"');
     this.max = limit?.max ?? Number.POSITIVE_INFINITY;
-    this.#store = store;
+    this.#records = records;
     this.#clock = clock;
     this.#lifetime = lifetime;
     this.#events = events;
@@ -111,7 +111,7 @@ export class UserSessions {
       },
       revokeAll: async ({ by, except } = {}) => {
         assertMay(by, true);
-        const remove = () => this.#store.removeByUser(userId, except);
+        const remove = () => this.#records.removeByUser(userId, except);
         const count = await this.#revocations.userEnds(userId, except, remove);
         this.#report(userId, "all", count);
         return count;
@@ -121,7 +121,7 @@ export class UserSessions {
 
   /** Ends every session of everybody; the number ended (row LO-06). */
   async revokeEveryone(): Promise<number> {
-    const count = await this.#revocations.everyoneEnds(() => this.#store.removeAll());
+    const count = await this.#revocations.everyoneEnds(() => this.#records.removeAll());
     this.#events.emit({ type: "revoked", at: this.#clock.now(), reason: "everyone", count });
     return count;
   }
@@ -150,17 +150,17 @@ export class UserSessions {
 
   /** What is revoked is said before the store has looked whose it is. */
   async #owns(userId: string, id: SessionId): Promise<boolean> {
-    return !this.#revocations.needed || (await this.#store.read(id))?.userId === userId;
+    return !this.#revocations.needed || (await this.#records.read(id))?.userId === userId;
   }
 
   async #end(id: SessionId, userId: string): Promise<boolean> {
     await this.#revocations.sessionEnds(id);
-    return this.#store.remove(id, userId);
+    return this.#records.remove(id, userId);
   }
 
   async #alive(userId: string): Promise<SessionRecord[]> {
     const now = this.#clock.now();
-    const records = await this.#store.listByUser(userId);
+    const records = await this.#records.listByUser(userId);
     return records.filter((record) => this.#lifetime.expired(record, now) === undefined);
   }
 

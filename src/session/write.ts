@@ -61,6 +61,7 @@ export async function create(work: UnitOfWork, operation: string, login?: NewLog
     throw error;
   }
   work.become(record, secret);
+  work.recordAt = now;
   work.flashes = login?.flashes === false ? [] : work.flashes.slice(flashed);
   work.data.moveTo(record.data, keep);
   work.send(token);
@@ -133,12 +134,17 @@ export async function update(
     }
     if (change === undefined) return false;
     const { patch } = change;
-    if (rotated?.forSecurity && patch.meta !== undefined)
+    if (strategy.writesToClient(record)) work.assertCanSend("A change of a sealed session");
+    if (rotated?.forSecurity && patch.meta !== undefined) {
+      if (revocations.hasEnded(record)) throw work.late("gone");
       await revocations.sessionRotates(record.id, patch.meta.secretAt);
+    }
+    const begun = clock.now();
     const updated = await undoubted(work, record, () => strategy.update(record, patch, secret));
     if (updated.outcome === "missing") throw work.late("gone");
     if (updated.outcome === "updated") {
       work.adopt(applyPatch(record, patch), change);
+      work.recordAt = begun;
       work.secret = secret;
       if (rotated !== undefined) work.secretHash = rotated.secretHash;
       if (updated.token !== undefined) work.send(updated.token);

@@ -10,7 +10,7 @@ import {
   sameHash,
 } from "../session/token.ts";
 import type { SessionStore } from "../stores/store.ts";
-import type { Opened, Strategy, Updated } from "./strategy.ts";
+import type { Opened, Strategy, Updated, UserRecords } from "./strategy.ts";
 
 /** The record lives in a store; the client holds `<id>.<secret>`, of which the store knows only a hash. */
 export class ServerSide implements Strategy {
@@ -18,6 +18,18 @@ export class ServerSide implements Strategy {
 
   constructor(store: SessionStore) {
     this.#store = store;
+  }
+
+  get users(): UserRecords {
+    return this.#store;
+  }
+
+  takesTurns(): boolean {
+    return true;
+  }
+
+  writesToClient(): boolean {
+    return false;
   }
 
   wellFormed(text: string): boolean {

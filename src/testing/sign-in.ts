@@ -41,7 +41,7 @@ export async function signedInCookie<Data extends object = SessionDataShape>(
     Object.assign(session.data, data);
     await exchange.commit();
     const { token } = session.outgoing as { readonly token: string };
-    const { cookie } = exchange.responseChanges();
+    const [cookie] = exchange.responseChanges().cookies;
     return { headers: cookie === undefined ? inHeader(header, token) : inCookie(cookie.line), sessionId: session.id };
   } finally {
     exchange.end();

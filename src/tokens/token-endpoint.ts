@@ -115,4 +115,4 @@ export class TokenEndpoint<Own extends string = never> {
   }
 }
 
-const NO_STORE: ResponseChanges = { headers: [["Cache-Control", "no-store"]] };
+const NO_STORE: ResponseChanges = { cookies: [], headers: [["Cache-Control", "no-store"]] };

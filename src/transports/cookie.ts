@@ -57,7 +57,10 @@ export function cookieTransport(options: CookieOptions = {}): Transport {
   const formatFor = (request: RequestFacts) => (!production && isDevelopment(request) ? development : secure);
 
   return {
+    carrier: `cookie ${name}`,
+    maxToken: MAX_COOKIE - name.length,
     ambient: true,
+    beside: (suffix) => cookieTransport({ ...options, name: `${name}-${suffix}` }),
     varyBy: "Cookie",
     read(request): Presented {
       const header = request.header("cookie");
@@ -69,11 +72,11 @@ export function cookieTransport(options: CookieOptions = {}): Transport {
     assertSecure,
     write(request, token, lifetime): ResponseChanges {
       const format = formatFor(request);
-      return { cookie: { name: format.name, line: format.write(token, lifetime) }, headers: NO_STORE };
+      return { cookies: [{ name: format.name, line: format.write(token, lifetime) }], headers: NO_STORE };
     },
     clear(request): ResponseChanges {
       const format = formatFor(request);
-      return { cookie: { name: format.name, line: format.clear }, headers: NO_STORE };
+      return { cookies: [{ name: format.name, line: format.clear }], headers: NO_STORE };
     },
   };
 }

@@ -8,6 +8,9 @@ export interface HeaderOptions {
   readonly response?: string;
 }
 
+/** In characters: what a cookie could hold too, so that the way the token travels can be changed. */
+const MAX_TOKEN = 4096;
+
 const NAME = /^[!#$%&'*+\-.^_`|~0-9A-Za-z]+$/;
 
 /**
@@ -22,6 +25,8 @@ export function headerTransport(options: HeaderOptions = {}): Transport {
   const bearer = request === "authorization";
 
   return {
+    carrier: `header ${request}`,
+    maxToken: MAX_TOKEN,
     ambient: false,
     varyBy: options.request ?? "Authorization",
     read(facts): Presented {
@@ -36,12 +41,14 @@ export function headerTransport(options: HeaderOptions = {}): Transport {
     },
     assertSecure,
     write: (_request, token) => ({
+      cookies: [],
       headers: [
         [response, token],
         ["Cache-Control", "no-store"],
       ],
     }),
     clear: () => ({
+      cookies: [],
       headers: [
         [response, ""],
         ["Cache-Control", "no-store"],

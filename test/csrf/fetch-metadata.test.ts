@@ -193,7 +193,7 @@ describe("the cross-site check", () => {
   it("CS-12: SameSite is not what refuses: with SameSite=None the request of another site is still refused", async () => {
     for (const transport of [
       cookieTransport({ sameSite: "None" }),
-      { ...cookieTransport(), write: () => ({ headers: [] }) },
+      { ...cookieTransport(), write: () => ({ cookies: [], headers: [] }) },
     ]) {
       const sessions = createSessions<Visit>({ store: watchedStore(), clock: new TestClock(), transport });
       await expect(

@@ -78,7 +78,7 @@ export async function visit<Data extends object>(
   try {
     await handler(exchange.session);
     await exchange.commit();
-    const line = exchange.responseChanges().cookie?.line;
+    const line = exchange.responseChanges().cookies[0]?.line;
     const cookie = line?.split(";")[0] ?? "";
     return { session: exchange.session, line, cookie, token: cookie.slice(cookie.indexOf("=") + 1) };
   } finally {

@@ -225,7 +225,7 @@ describe("WebSockets", () => {
       const exchange = await sessions.open({ method: "GET", header, secure: false, host: "localhost", ip: undefined });
       await act(exchange.session);
       await exchange.commit();
-      return exchange.responseChanges().cookie?.line.split(";")[0] ?? cookie;
+      return exchange.responseChanges().cookies[0]?.line.split(";")[0] ?? cookie;
     };
     let cookie = headers.Cookie as string;
     for (let i = 0; i < 3; i++) {

@@ -1,7 +1,7 @@
 import { join } from "node:path";
 import { sqliteStore } from "coatcheck/sqlite";
 import { beforeAll, beforeEach, describe, expect, test, vi } from "vitest";
-import { holdingReads, type OpenShop, openShop, type Reply, temporaryFolder, Visitor } from "./support.ts";
+import { holdingReads, type OpenShop, openShop, type Reply, storedTest, temporaryFolder, Visitor } from "./support.ts";
 
 const ADDRESS = { name: "Ada", street: "Main Street 1", postcode: "12345", city: "London", country: "UK" };
 
@@ -57,7 +57,7 @@ describe("POST /checkout", () => {
     expect((await visitor.get("/orders")).json.orders).toEqual([json.order]);
   });
 
-  test("twice in parallel makes one order", async () => {
+  storedTest("twice in parallel makes one order", async () => {
     await visitor.post("/cart/add", { productId: "1", quantity: 1 });
     await newUser(visitor);
     const replies = await Promise.all([visitor.post("/checkout"), visitor.post("/checkout")]);
@@ -65,7 +65,7 @@ describe("POST /checkout", () => {
     expect((await visitor.get("/orders")).json.orders).toHaveLength(1);
   });
 
-  test("twice in parallel through two servers makes one order", async () => {
+  storedTest("twice in parallel through two servers makes one order", async () => {
     const folder = temporaryFolder();
     const [one, two] = await twoServers(folder);
     const twin = one.twin(two);
@@ -83,7 +83,7 @@ describe("POST /checkout", () => {
     }
   });
 
-  test("without turns it is still one order, and who was second gets a 409", async () => {
+  storedTest("without turns it is still one order, and who was second gets a 409", async () => {
     const folder = temporaryFolder();
     const store = holdingReads(sqliteStore(join(folder, "sessions.db")));
     const [one, two] = [await openShop({ store, dataDir: folder }), await openShop({ store, dataDir: folder })];

@@ -1,7 +1,7 @@
 import { sessionMiddleware, sessionOf } from "coatcheck/express";
 import { memoryStore } from "coatcheck/memory";
 import { beforeEach, expect, test } from "vitest";
-import { gate, holdingReads, type OpenShop, openShop, Visitor } from "./support.ts";
+import { gate, holdingReads, type OpenShop, openShop, STRATEGY, Visitor } from "./support.ts";
 
 let shop: OpenShop;
 let visitor: Visitor;
@@ -45,10 +45,10 @@ test("a slow request that ends after the session was revoked leaves no record be
   await other.login();
   const answer = visitor.get("/slow");
   await started[0]?.opened;
-  expect((await other.delete("/sessions")).json).toEqual({ success: true, revoked: 1 });
+  expect((await other.delete("/sessions")).json).toEqual({ success: true, revoked: STRATEGY === "sealed" ? 0 : 1 });
   goOn.open();
   expect(await answer).toMatchObject(ENDED);
-  expect(await shop.store.listByUser("1")).toHaveLength(1);
+  expect(await shop.store.listByUser("1")).toHaveLength(STRATEGY === "sealed" ? 0 : 1);
 });
 
 test("a login during slow requests leaves one live secret, the new one", async () => {
@@ -61,7 +61,7 @@ test("a login during slow requests leaves one live secret, the new one", async (
   for (const reply of await Promise.all(answers)) expect(reply).toMatchObject(ENDED);
 
   expect(visitor.secret).not.toBe(before.secret);
-  expect(await shop.store.listByUser("1")).toHaveLength(1);
+  expect(await shop.store.listByUser("1")).toHaveLength(STRATEGY === "sealed" ? 0 : 1);
   expect((await before.get("/profile")).status).toBe(401);
   expect((await visitor.get("/profile")).status).toBe(200);
   expect((await visitor.get("/cart")).json.items).toMatchObject([{ productId: "1", quantity: 1 }]);
@@ -71,7 +71,7 @@ test("two tabs that are led to the login at the same time both get there", async
   const store = holdingReads(memoryStore());
   const visitor = new Visitor((await openShop({ store })).url);
   await visitor.page("/");
-  store.holdUntil(2);
+  if (STRATEGY === "server") store.holdUntil(2);
   const replies = await Promise.all([visitor.page("/orders"), visitor.page("/sessions")]);
   expect(replies).toMatchObject([303, 303].map((status) => ({ status, headers: { location: "/login" } })));
 });

@@ -3,7 +3,7 @@ import { once } from "node:events";
 import { createInterface } from "node:readline";
 import { text as textOf } from "node:stream/consumers";
 import { fileURLToPath } from "node:url";
-import { atEnd } from "./support.ts";
+import { atEnd, STRATEGY } from "./support.ts";
 
 const ROOT = fileURLToPath(new URL("../..", import.meta.url));
 const SERVER = "playground/dist/server.js";
@@ -82,7 +82,7 @@ function spawnShop(
 ): ChildProcessWithoutNullStreams {
   const child = spawn(program, args, {
     cwd: ROOT,
-    env: { PATH: process.env.PATH, PORT: "0", ...env },
+    env: { PATH: process.env.PATH, PORT: "0", STRATEGY, ...env },
   });
   atEnd(() => child.kill("SIGKILL"));
   return child;

@@ -7,11 +7,22 @@ import { join } from "node:path";
 import { memoryStore } from "coatcheck/memory";
 import type { SessionStore } from "coatcheck/stores";
 import express, { type Express } from "express";
-import { afterAll } from "vitest";
+import { afterAll, test } from "vitest";
 import { SEEDED } from "../../playground/src/accounts.ts";
 import { createShop, type RunningShop, type ShopOptions } from "../../playground/src/app.ts";
+import { readConfig } from "../../playground/src/config.ts";
 
 export { SEEDED };
+
+/** How the shop of these tests keeps its sessions: the environment variable STRATEGY, `server` unless set. */
+export const { strategy: STRATEGY } = readConfig(process.env);
+
+/**
+ * What sealed sessions do not promise (docs/strategies.md): of requests at the same time only the last answer counts, and
+ * nobody has a list of them.
+ */
+export const storedTest: (name: string, run: () => Promise<void>) => void =
+  STRATEGY === "sealed" ? () => {} : (name, run) => test(name, run);
 
 const endings: Array<() => unknown> = [];
 
@@ -44,7 +55,7 @@ interface OpenOptions extends Partial<ShopOptions> {
 /** A shop of this process on a port of its own, closed when the tests are done. */
 export async function openShop({ before, ...options }: OpenOptions = {}): Promise<OpenShop> {
   const { store = memoryStore(), dataDir = temporaryFolder() } = options;
-  const shop = await createShop({ ...options, store, dataDir });
+  const shop = await createShop({ strategy: STRATEGY, ...options, store, dataDir });
   let { app } = shop;
   if (before !== undefined) {
     app = express();
@@ -67,7 +78,7 @@ export interface Reply {
   readonly text: string;
   // biome-ignore lint/suspicious/noExplicitAny: a test says what it expects
   readonly json: any;
-  /** `Set-Cookie` lines. */
+  /** `Set-Cookie` lines, but for those of snapshots, which come and go. */
   readonly cookies: readonly string[];
 }
 
@@ -83,7 +94,10 @@ const BROWSER = "text/html,application/xhtml+xml,application/xml;q=0.9,*/*;q=0.8
 
 /** Somebody with a cookie jar, and with four connections unless told otherwise. */
 export class Visitor {
+  /** The session's. */
   cookie: string | undefined;
+  /** The others, by name. */
+  #cookies = new Map<string, string>();
   readonly #url: string;
   readonly #agent: http.Agent;
   readonly #ownHeaders: Readonly<Record<string, string>>;
@@ -114,12 +128,14 @@ export class Visitor {
   twin(url = this.#url, connections?: number): Visitor {
     const twin = new Visitor(url, this.#ownHeaders, connections);
     twin.cookie = this.cookie;
+    twin.#cookies = new Map(this.#cookies);
     return twin;
   }
 
-  /** The secret half of the session token. */
+  /** The secret half of the session token, or all of a sealed one. */
   get secret(): string {
-    return (this.cookie ?? "").split(".")[1] ?? "";
+    const token = (this.cookie ?? "").slice("sid=".length);
+    return token.split(".")[1] ?? token;
   }
 
   async send(method: string, path: string, options: Options = {}): Promise<Reply> {
@@ -129,7 +145,7 @@ export class Visitor {
       json !== undefined ? "application/json" : form === undefined ? undefined : "application/x-www-form-urlencoded";
     const headers = Object.entries({
       ...this.#ownHeaders,
-      cookie: this.cookie,
+      cookie: [this.cookie, ...this.#cookies.values()].filter((pair) => pair !== undefined).join("; ") || undefined,
       "content-type": type,
       "content-length": body === undefined ? undefined : String(Buffer.byteLength(body)),
       ...options.headers,
@@ -143,8 +159,9 @@ export class Visitor {
     const [response] = (await once(request, "response")) as [http.IncomingMessage];
     let text = "";
     for await (const chunk of response.setEncoding("utf8")) text += chunk;
-    const cookies = response.headers["set-cookie"] ?? [];
-    for (const line of cookies) this.#take(line);
+    const lines = response.headers["set-cookie"] ?? [];
+    for (const line of lines) this.#take(line);
+    const cookies = lines.filter((line) => !/^sid-(?:snapshot|version)=/.test(line));
     return {
       status: response.statusCode as number,
       headers: response.headers,
@@ -158,7 +175,11 @@ export class Visitor {
 
   #take(line: string): void {
     const [pair = "", ...attributes] = line.split("; ");
-    this.cookie = attributes.includes("Max-Age=0") ? undefined : pair;
+    const isGone = attributes.includes("Max-Age=0");
+    const [name = ""] = pair.split("=");
+    if (name === "sid") this.cookie = isGone ? undefined : pair;
+    else if (isGone) this.#cookies.delete(name);
+    else this.#cookies.set(name, pair);
   }
 }
 

@@ -134,10 +134,9 @@ class Browser {
       await exchange.commit();
       return result;
     } finally {
-      const { cookie: own, oldCookie } = exchange.responseChanges();
+      const { cookies } = exchange.responseChanges();
       exchange.end();
-      for (const one of lost ? [] : [own, oldCookie]) {
-        if (one === undefined) continue;
+      for (const one of lost ? [] : cookies) {
         const value = one.line.slice(one.name.length + 1).split(";")[0] ?? "";
         if (value === "") this.jar.delete(one.name);
         else this.jar.set(one.name, value);

@@ -197,7 +197,7 @@ describe("movingStore", () => {
     });
     const before = await createSessions({ store: from }).open(request());
     await before.session.login("ada");
-    const cookie = before.responseChanges().cookie?.line.split(";")[0];
+    const cookie = before.responseChanges().cookies[0]?.line.split(";")[0];
     const after = await createSessions({ store: movingStore({ from, to }) }).open(request(cookie));
     expect(after.session.userId).toBe("ada");
   });

@@ -20,8 +20,8 @@ import { facts, recorded, sets, TestClock, type Visit, visit, watchedStore } fro
 
 const NAME = "__Host-Http-sid";
 const write = (options: CookieOptions, token = "t", lifetime?: number) =>
-  cookieTransport(options).write(facts(), token, lifetime).cookie?.line ?? "";
-const clear = (options: CookieOptions) => cookieTransport(options).clear(facts()).cookie?.line ?? "";
+  cookieTransport(options).write(facts(), token, lifetime).cookies[0]?.line ?? "";
+const clear = (options: CookieOptions) => cookieTransport(options).clear(facts()).cookies[0]?.line ?? "";
 
 function shop(options: Partial<Parameters<typeof createSessions<Visit>>[0]> = {}) {
   const clock = new TestClock();
@@ -106,7 +106,7 @@ describe("what is written", () => {
         "t",
         undefined,
       );
-      const plain = parsed(local.cookie?.line ?? "").attributes;
+      const plain = parsed(local.cookies[0]?.line ?? "").attributes;
       expect(plain.Secure).toBeUndefined();
       expect(plain.SameSite).toBe(sameSite === "None" ? "Lax" : sameSite);
     }
@@ -251,7 +251,7 @@ describe("what is written", () => {
     expect(attributes).toMatchObject({ Partitioned: true, Secure: true, SameSite: "None" });
     expect(name).toBe(NAME);
     const local = cookieTransport({ partitioned: true, sameSite: "None" });
-    expect(local.write(facts({ secure: false, host: "localhost" }), "t", undefined).cookie?.line).not.toContain(
+    expect(local.write(facts({ secure: false, host: "localhost" }), "t", undefined).cookies[0]?.line).not.toContain(
       "Partitioned",
     );
   });
@@ -623,7 +623,7 @@ describe("plain HTTP", () => {
       expect(again.session.userId).toBe("ada");
     }
     expect(
-      cookieTransport({ name: "__Host-" }).write(facts({ secure: false, host: "localhost" }), "t", 0).cookie?.name,
+      cookieTransport({ name: "__Host-" }).write(facts({ secure: false, host: "localhost" }), "t", 0).cookies[0]?.name,
     ).toBe("sid");
   });
 
@@ -730,7 +730,7 @@ describe("the random generator", () => {
       const spy = vi.spyOn(globalThis.crypto, "getRandomValues").mockImplementation(broken as never);
       await expect(exchange.commit()).rejects.toThrow(/no entropy|too few/);
       await expect(exchange.session.login("ada")).rejects.toThrow(/no entropy|too few/);
-      expect(exchange.responseChanges()).toEqual({ headers: [] });
+      expect(exchange.responseChanges()).toEqual({ cookies: [], headers: [] });
       expect(store.calls("create")).toBe(0);
       spy.mockRestore();
     }

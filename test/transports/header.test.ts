@@ -26,7 +26,7 @@ describe("headerTransport", () => {
   it("ID-06: with this transport the token is read from Authorization and handed over in Session-Token", async () => {
     const { ask } = api();
     const first = await ask({}, (session) => session.login("ada"));
-    expect(first.cookie).toBeUndefined();
+    expect(first.cookies).toEqual([]);
     expect(first.sent).toEqual({
       "Session-Token": expect.stringMatching(/^[\w-]{22}\.[\w-]{43}$/),
       "Cache-Control": "no-store",

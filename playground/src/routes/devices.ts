@@ -15,7 +15,9 @@ export function deviceRoutes(shop: Shop): Router {
   const sessionsOf = (req: Request<never>) => shop.sessions.forUser(shop.requireAccount(req, PATH).id);
 
   router.get(PATH, async (req: Request<never>, res) => {
-    const sessions = await sessionsOf(req).list({ by: shop.session(req) });
+    const sessions = await sessionsOf(req)
+      .list({ by: shop.session(req) })
+      .catch(unlisted);
     if (wantsHtml(req)) return showPage(shop, req, res, devicesPage(sessions, shop.clock.now()));
     res.json({ sessions });
   });
@@ -25,7 +27,7 @@ export function deviceRoutes(shop: Shop): Router {
     const own = shop.session(req);
     // Ending the session that asks is a logout, which anybody may do at any time.
     if (req.params.id === own.id) await own.logout();
-    else if (!(await ofUser.revoke(req.params.id, { by: own }).catch(loginAgain)))
+    else if (!(await ofUser.revoke(req.params.id, { by: own }).catch(loginAgain).catch(unlisted)))
       throw new Problem(404, "You have no such session.");
     answer(shop, req, res, { json: { success: true }, goTo: PATH, message: "Logged out there." });
   };
@@ -48,4 +50,10 @@ export function deviceRoutes(shop: Shop): Router {
 /** The password was typed too long ago. */
 function loginAgain(error: unknown): never {
   throw error instanceof RecentAuthRequiredError ? new LoginNeeded(PATH, error.publicMessage) : error;
+}
+
+/** Nobody has a list of sealed sessions. */
+function unlisted(error: unknown): never {
+  if (!(error instanceof TypeError)) throw error;
+  throw new Problem(404, "The shop keeps no list of your devices. You can log out everywhere else at once.");
 }
