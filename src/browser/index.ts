@@ -1,0 +1,1 @@
+export { localState } from "./local-state.ts"; export {onTrouble} from "./trouble.ts"
