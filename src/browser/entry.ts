@@ -40,7 +40,7 @@ export function encode<T>(
 
 /** Never throws for what is stored, whatever it is. */
 export function decode<T>(
-  { initial, schema, codec = JSON, version = 0, migrations }: EntryOptions<T>,
+  { initial, schema, codec = JSON, version = 0, migrations = {} }: EntryOptions<T>,
   text: string | null | undefined,
 ): Entry<T> {
   if (!text) return [initial, 0, 0];
@@ -48,7 +48,7 @@ export function decode<T>(
     const [from, expiresAt, writtenAt, ...data] = text.split(";");
     if (Number(from) > version) return [initial, 0, 0, "newer"];
     let value = codec.parse(data.join(";"));
-    for (let v = Number(from); v < version; v++) value = migrations?.[v]?.(value as never);
+    for (let v = Number(from); v < version; v++) value = (migrations[v] as (value: unknown) => unknown)(value);
     return [checked(schema, value), Number(expiresAt), Number(writtenAt) || 0];
   } catch (error) {
     return [initial, 0, 0, "invalid", error];
@@ -58,7 +58,7 @@ export function decode<T>(
 /** @throws Error when the value does not fit, or when the schema answers later */
 export function checked<T>(schema: Check<T>, value: unknown): T {
   const result = "~standard" in schema ? schema["~standard"].validate(value) : { value, issues: !schema(value) };
-  if (!("value" in result) || result.issues) throw new TypeError("does not fit");
+  if (!("value" in result) || result.issues) throw new TypeError("no fit");
   return result.value as T;
 }
 

@@ -27,7 +27,7 @@ export async function alone<Result>(name: string, clock: Clock, work: Work<Resul
   if (!locks) return withLease(name, clock, work);
   return locks.request(name, async () => {
     const prefix = `${name}#`;
-    const marks = (await locks.query()).held?.map((lock) => Number(lock.name?.split(prefix)[1]) || 0) ?? [];
+    const marks = (await locks.query()).held.map((lock) => Number(lock.name.split(prefix)[1]) || 0);
     const [result, mark] = await work(Math.max(0, ...marks));
     if (mark)
       await new Promise<void>((granted) => {
@@ -46,8 +46,10 @@ async function withLease<Result>(name: string, clock: Clock, work: Work<Result>)
   try {
     while (localArea().getItem(lease) !== mine) {
       // The fraction only tells tabs apart.
-      if (clock.now() >= Number(localArea().getItem(lease)))
-        localArea().setItem(lease, (mine = `${clock.now() + LEASE + Math.random()}`));
+      if (clock.now() >= Number(localArea().getItem(lease))) {
+        mine = `${clock.now() + LEASE + Math.random()}`;
+        localArea().setItem(lease, mine);
+      }
       await wait(clock, SETTLE);
     }
   } catch {
@@ -65,7 +67,7 @@ async function withLease<Result>(name: string, clock: Clock, work: Work<Result>)
 
 /** Waits until something is there, at most for as long as marks are kept. */
 export async function arrival(clock: Clock, there: () => boolean): Promise<void> {
-  for (let tries = NEWS / 5; tries > 0 && !there(); tries--) await wait(clock, 5);
+  for (let tries = 200; tries > 0 && !there(); tries--) await wait(clock, NEWS / 200);
 }
 
 export const wait = (clock: Clock, delay: number): Promise<void> =>

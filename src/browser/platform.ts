@@ -32,7 +32,7 @@ export interface PageEvent {
 
 interface Locks {
   request<Result>(name: string, work: () => Promise<Result>): Promise<Result>;
-  query(): Promise<{ readonly held?: ReadonlyArray<{ readonly name?: string }> }>;
+  query(): Promise<{ readonly held: ReadonlyArray<{ readonly name: string }> }>;
 }
 
 export interface Channel {
@@ -42,6 +42,10 @@ export interface Channel {
 }
 
 export const browser = globalThis as unknown as Platform;
+
+/** Listens to an event of the page. Without a page it does nothing; the same listener is there once. */
+export const onPage = (type: string, listener: (event: PageEvent) => void): void =>
+  browser.addEventListener?.(type, listener);
 
 // A server may have objects of these names, and what it keeps in them would be shown to all.
 export const localArea = (): Area => (browser.document && browser.localStorage) as Area;

@@ -1,7 +1,7 @@
 import { type Clock, type Duration, type Instant, systemClock } from "../session/clock.ts";
 import { decode, type EntryOptions, encode } from "./entry.ts";
 import { alone, arrival } from "./locks.ts";
-import { type Area, browser, type PageEvent } from "./platform.ts";
+import { type Area, browser, onPage, type PageEvent } from "./platform.ts";
 import { looksSecret } from "./secrets.ts";
 import { report, type TroubleReason } from "./trouble.ts";
 import { EVERYBODY, nameOf, PREFIX, readOwner, userOf } from "./user.ts";
@@ -69,7 +69,8 @@ export function createState<T>(area: () => Area, key: string, options: StateOpti
       text = kept && kept[0] === readOwner() ? kept[1] : area().getItem(name());
     } catch {}
     if (text !== seen) {
-      entry = decode(options, (seen = text));
+      seen = text;
+      entry = decode(options, text);
       tell(entry[3], entry[4]);
     }
     return entry;
@@ -110,8 +111,7 @@ export function createState<T>(area: () => Area, key: string, options: StateOpti
     for (const listener of listeners) listener();
   };
   states.add(hear);
-  // The same listener for all states is there once.
-  browser.addEventListener?.("storage", onStorage);
+  onPage("storage", onStorage);
 
   return {
     get,
@@ -144,5 +144,5 @@ export function createState<T>(area: () => Area, key: string, options: StateOpti
 
 function removeExpired(area: Area, now: Instant): void {
   for (const name of Object.keys(area))
-    if (name.startsWith(PREFIX) && now >= Number(area.getItem(name)?.split(";")[1])) area.removeItem(name);
+    if (name.startsWith(PREFIX) && now >= Number((area.getItem(name) as string).split(";")[1])) area.removeItem(name);
 }
