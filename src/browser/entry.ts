@@ -9,7 +9,7 @@ export type Check<T> = StandardSchema<T> | ((value: unknown) => value is T);
 /** How a value is written as text. */
 export interface EntryOptions<T> {
   /** What is read where nothing is stored, on a server, and instead of what does not fit. */
-  readonly initial: T;
+  readonly initial: NoInfer<T>;
   readonly schema: Check<T>;
   /** How values become text. Default JSON; `devalue`'s `{ stringify, parse }` fits. */
   readonly codec?: Codec;

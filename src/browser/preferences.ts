@@ -6,7 +6,7 @@ import type { WithoutSecrets } from "./secrets.ts";
 
 /** What a preference is without a choice, and what it may be. */
 export interface Preference<T> {
-  readonly initial: T;
+  readonly initial: NoInfer<T>;
   readonly schema: Check<T>;
 }
 

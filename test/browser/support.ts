@@ -4,7 +4,10 @@ import type { AddressInfo } from "node:net";
 import { fileURLToPath } from "node:url";
 import { type Browser, type BrowserContext, chromium, type Page } from "playwright-core";
 import { rolldown } from "rolldown";
-import { afterAll, afterEach } from "vitest";
+import { afterAll, afterEach, vi } from "vitest";
+
+// A browser has many processes, and machines that test have few cores.
+vi.setConfig({ testTimeout: 90_000, hookTimeout: 60_000 });
 
 type Module = typeof import("coatcheck/browser");
 
