@@ -21,6 +21,8 @@ export interface SessionCore {
   readonly keepAtLogin: boolean | readonly string[];
   readonly users: UserSessions;
   readonly upgrade: Upgrade | undefined;
+  /** Whether responses say how long the session lasts. */
+  readonly announceExpiry: boolean;
 }
 
 /** Texts of a record's data in the present shape: migrated and checked where a schema asks for it. */

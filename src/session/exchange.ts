@@ -43,8 +43,11 @@ export class Exchange<Data extends object> {
     const { outgoing, oldCookie, userId } = this.session;
     this.session.headSent();
     this.end();
-    const changes = this.#tokenChanges(outgoing, userId);
-    return oldCookie === undefined ? changes : { ...changes, oldCookie, headers: NO_STORE };
+    const token = this.#tokenChanges(outgoing, userId);
+    const changes = oldCookie === undefined ? token : { ...token, oldCookie, headers: NO_STORE };
+    const announcement = outgoing === "clear" ? undefined : this.session.announcement;
+    if (announcement === undefined) return changes;
+    return { ...changes, headers: [...changes.headers, ["Session-Expires", announcement]] };
   }
 
   /** Ends the turn of a request that came to no response, because the client has gone away or the handler failed. */

@@ -75,6 +75,7 @@ export class Sessions<Data extends object = SessionDataShape> {
       events,
       keepAtLogin: settings.keepAtLogin ?? true,
       users: new UserSessions(store, clock, lifetime, events, settings.sessionsPerUser),
+      announceExpiry: settings.announceExpiry ?? false,
     };
     const upgrade =
       upgradeFrom && new Upgrade(upgradeFrom, core, settings.store, guardWith(clock, storeTimeout, events));
