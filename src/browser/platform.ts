@@ -24,9 +24,11 @@ export interface Area {
   removeItem(name: string): void;
 }
 
-/** Of `storage`: `key`. Of `pageshow`: `persisted`. */
+/** Of `storage`: `key`, `oldValue` and `newValue`. Of `pageshow`: `persisted`. */
 export interface PageEvent {
   readonly key?: string | null;
+  readonly oldValue?: string | null;
+  readonly newValue?: string | null;
   readonly persisted?: boolean;
 }
 

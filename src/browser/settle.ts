@@ -36,17 +36,14 @@ export function settle(area: () => Area, names: () => string[], user: string, dr
 
 /**
  * The same for this tab: at its start, when it comes back from the cache, and when another tab says so. It remembers up to
- * which wipe it has been settled, because it may have slept through one. The answer: whether there was one.
+ * which wipe it has been settled, because it may have slept through one.
  */
-export function settleTab({ key = PREFIX }: PageEvent = {}): boolean {
-  if (key !== PREFIX && key !== null) return false;
+export function settleTab({ key = PREFIX }: PageEvent = {}): void {
+  if (key !== PREFIX && key !== null) return;
   const [epoch = "", user = ""] = readOwner().split("|");
   try {
     const wiped = tabArea().getItem(PREFIX) !== epoch;
     settle(tabArea, () => Object.keys(tabArea()), user, wiped ? anybody : othersThan(user));
     tabArea().setItem(PREFIX, epoch);
-    return wiped;
-  } catch {
-    return false;
-  }
+  } catch {}
 }

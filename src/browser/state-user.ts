@@ -33,12 +33,13 @@ export function watchStateUser(): void {
   onPage("pageshow", settleTab);
 }
 
-function onOwner(event: PageEvent): void {
-  if (event.key !== PREFIX) return;
-  const user = userOf(readOwner());
-  // After a logout, what an anonymous visitor has begun may stay.
-  const drops = settleTab() ? (owner: string) => owner !== "" && owner !== user : othersThan(user);
+function onOwner({ key, oldValue, newValue }: PageEvent): void {
+  if (key !== PREFIX) return;
+  const [before, [epoch, user = ""]] = [(oldValue ?? "|").split("|"), (newValue ?? "|").split("|")];
+  // After a wipe, what an anonymous visitor has begun may stay.
+  const drops = epoch === before[0] ? othersThan(user) : (owner: string) => owner !== "" && owner !== user;
   settleShared(user, drops);
+  settleTab();
 }
 
 function settleShared(user: string, drops: Drops): void {

@@ -66,8 +66,10 @@ export async function touch(work: UnitOfWork): Promise<void> {
   // A slow handler: what has ended meanwhile stays ended.
   if (lifetime.expired(record, now) !== undefined) return;
   try {
-    const token = await strategy.touch(record, now, lifetime.deadline(record, now));
+    const expiresAt = lifetime.deadline(record, now);
+    const token = await strategy.touch(record, now, expiresAt);
     if (token !== undefined) work.send(token);
+    work.record = { ...record, seenAt: now, expiresAt };
   } catch (error) {
     // Nothing of the visitor's is lost, so the answer need not fail; the guard has reported it.
     if (!(error instanceof StoreUnavailableError)) throw error;

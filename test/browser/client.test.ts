@@ -163,17 +163,17 @@ describeWithService("chromium", async ({ url: program }) => {
     await other.evaluate(() => window.kept.client.check());
     await until(page, () => window.kept.client.session.get().ending === undefined);
     // Without more of it, the session is over when the time is up.
-    await page.clock.runFor(server.idle);
+    await page.clock.runFor(server.idle + 2000);
     expect(await status(page)).toMatchObject({ status: "expired", userId: "ada" });
     server.clock.advance(server.idle);
     // Near the absolute end, activity does not help.
     await login(page);
-    for (let left = server.absolute - 600_000; left > 0; left -= 1_200_000) {
+    for (let left = server.absolute; left > 1_200_000; left -= 1_200_000) {
       server.clock.advance(1_200_000);
       await page.evaluate(() => window.kept.client.check());
     }
-    await page.clock.runFor(600_000 - 119_000);
-    expect(await ending()).toBe("absolute");
+    await page.clock.runFor(1_200_000 - 119_000);
+    expect(await status(page)).toMatchObject({ status: "signed-in", ending: { reason: "absolute" } });
   });
 
   it("ST-03: five tabs whose access token has expired refresh once, and repeat their requests once", async () => {
@@ -253,8 +253,8 @@ describeWithService("chromium", async ({ url: program }) => {
   });
 
   it("ST-09: a page that comes back from the back/forward cache after a logout is checked again", async () => {
-    const [one, two] = await browser.tabs(2, server.url);
-    for (const page of [one, two]) await makeClient(page);
+    const [one] = await browser.tabs(1, server.url);
+    await makeClient(one);
     await login(one);
     await one?.evaluate(() => {
       window.kept.came = "";
@@ -263,9 +263,9 @@ describeWithService("chromium", async ({ url: program }) => {
       });
     });
     await one?.goto(`${server.url}/elsewhere`);
-    await until(two as Page, () => window.kept.client.session.get().status === "signed-in");
-    await two?.evaluate(() => window.kept.client.logout());
-    await one?.goBack();
+    // On another device: the news of a tab would have put the page out of the cache.
+    await server.endAll();
+    await one?.goBack({ waitUntil: "commit" });
     await until(one as Page, () => window.kept.client.session.get().status === "anonymous");
     expect(await one?.evaluate(() => window.kept.came)).toBe("true unknown");
   });
