@@ -157,7 +157,7 @@ describeWithService("chromium", async ({ url: program }) => {
     await page.clock.runFor(10_000);
     expect(await ending()).toBe("idle");
     // Activity, in whatever tab, puts the end off.
-    server.clock.advance(server.idle - 115_000);
+    await server.clock.advance(server.idle - 115_000);
     const other = await browser.tab(profile, server.url);
     await makeClient(other);
     await other.evaluate(() => window.kept.client.check());
@@ -165,11 +165,11 @@ describeWithService("chromium", async ({ url: program }) => {
     // Without more of it, the session is over when the time is up.
     await page.clock.runFor(server.idle + 2000);
     expect(await status(page)).toMatchObject({ status: "expired", userId: "ada" });
-    server.clock.advance(server.idle);
+    await server.clock.advance(server.idle);
     // Near the absolute end, activity does not help.
     await login(page);
     for (let left = server.absolute; left > 1_200_000; left -= 1_200_000) {
-      server.clock.advance(1_200_000);
+      await server.clock.advance(1_200_000);
       await page.evaluate(() => window.kept.client.check());
     }
     await page.clock.runFor(1_200_000 - 119_000);
