@@ -40,7 +40,7 @@ export async function createShop({
 }: ShopOptions): Promise<RunningShop> {
   const database = new ShopDatabase(dataDir);
   await seed(database);
-  const sessions = createSessions<Visit>({ store, clock, initial: newVisit });
+  const sessions = createSessions<Visit>({ store, clock, initial: newVisit, announceExpiry: true });
   const shop = new Shop(sessions, database, clock);
   const onError = problemAnswers(shop);
 
@@ -50,6 +50,11 @@ export async function createShop({
   if (trustProxy !== undefined) app.set("trust proxy", trustProxy);
 
   app.use(express.static(PUBLIC_FILES, { index: false, redirect: false, setHeaders: setFileHeaders }));
+  app.use(
+    "/coatcheck",
+    BROWSER_MODULE,
+    express.static(DIST, { index: false, redirect: false, setHeaders: setFileHeaders }),
+  );
   app.use(withHeaders);
   // Bodies first: a turn of the session is not spent waiting for a slow upload.
   app.use(express.json({ limit: MAX_BODY }), express.urlencoded({ extended: false, limit: MAX_BODY }));
@@ -84,7 +89,13 @@ export async function createShop({
 }
 
 const PUBLIC_FILES = fileURLToPath(new URL("../public", import.meta.url));
+const DIST = fileURLToPath(new URL("../../dist", import.meta.url));
 const MAX_BODY = "16kb";
+
+/** Of the built package, what `coatcheck/browser` consists of. A shop with a bundler would not need this. */
+const BROWSER_MODULE: RequestHandler = (req, _res, next) => {
+  next(/^\/(browser\/[\w-]+|session\/clock)\.js$/.test(req.path) ? undefined : "router");
+};
 
 /** Whatever a plain form of another site could send needs the token. JSON it could not; that is left to the cross-site check. */
 function csrfTokenOfForms(requireToken: RequestHandler): RequestHandler {

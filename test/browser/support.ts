@@ -2,7 +2,7 @@ import { once } from "node:events";
 import { createServer, type IncomingMessage, type RequestListener, type ServerResponse } from "node:http";
 import type { AddressInfo } from "node:net";
 import { fileURLToPath } from "node:url";
-import { type Browser, type BrowserContext, chromium, type Page } from "playwright-core";
+import { type Browser, type BrowserContext, type BrowserContextOptions, chromium, type Page } from "playwright-core";
 import { rolldown } from "rolldown";
 import { afterAll, afterEach, vi } from "vitest";
 
@@ -88,7 +88,7 @@ const ARGS = [
 
 export interface TestBrowser {
   /** A profile of its own, closed after the test. */
-  profile(): Promise<BrowserContext>;
+  profile(options?: BrowserContextOptions): Promise<BrowserContext>;
   /** Another tab of a profile, at this address. */
   tab(profile: BrowserContext, url: string): Promise<Page>;
   /** So many tabs of one new profile. */
@@ -109,13 +109,13 @@ export function useBrowser(executablePath: string): TestBrowser {
     await (await launched)?.close();
   });
   const browser: TestBrowser = {
-    async profile() {
+    async profile(options = {}) {
       launched ??= chromium.launch({
         executablePath,
         args: ARGS,
         ignoreDefaultArgs: ["--disable-back-forward-cache"],
       });
-      const profile = await (await launched).newContext();
+      const profile = await (await launched).newContext(options);
       profile.on("weberror", (error) => problems.push(String(error.error())));
       profile.on("console", (message) => {
         if (/Content Security Policy|TrustedScript/i.test(message.text())) problems.push(message.text());
