@@ -60,8 +60,10 @@ if (form !== null) {
 if (location.pathname === "/orders") draft.remove();
 
 // The logout empties the browser before the server is asked, in all tabs, and without a network too.
+let leaving = false;
 document.querySelector('form[action="/logout"]')?.addEventListener("submit", async (event) => {
   event.preventDefault();
+  leaving = true;
   await client.logout();
   location.assign("/");
 });
@@ -75,7 +77,7 @@ if (user !== undefined) {
       warning.querySelector("span").textContent =
         `You will be logged out at ${new Date(ending.at).toLocaleTimeString()}.`;
     // Logged out in another tab, or the session has ended: the page is not theirs any more.
-    if (status === "anonymous" || status === "expired") location.reload();
+    if (!leaving && (status === "anonymous" || status === "expired")) location.reload();
   };
   warning.querySelector("button").addEventListener("click", () => client.check().catch(() => {}));
   client.session.subscribe(show);

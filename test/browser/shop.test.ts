@@ -39,8 +39,9 @@ describeWithService("chromium", async ({ url: program }) => {
     await login(next);
     expect(await theme(next)).toBe("dark");
     // There the user chooses again; the newer choice wins on the first device too.
+    const synced = next.waitForResponse((response) => response.url().endsWith("/preferences/sync"));
     await next.click("[data-theme-button]");
-    await next.waitForResponse((response) => response.url().endsWith("/preferences/sync"));
+    await synced;
     await page.reload();
     await until(page, () => document.documentElement.dataset.theme === "auto");
     await page.reload();
