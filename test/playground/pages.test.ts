@@ -114,7 +114,7 @@ describe("without any script", () => {
     const page = await fillIn(await visitor.page("/preferences"), "/preferences", { theme: "dark", news: "weekly" });
     expect(noticeOf(page)).toBe("Saved.");
     expect(page.text).toContain('<option value="weekly" selected>');
-    expect((await visitor.page("/")).text).toContain('<html lang="en" data-theme="dark">');
+    expect((await visitor.page("/")).text).toContain('<html lang="en" data-theme="dark" data-user="1">');
     expect((await visitor.get("/preferences")).json).toEqual({ theme: "dark", news: "weekly" });
     await visitor.post("/preferences", { theme: '"><script>' });
     expect((await visitor.page("/")).text).toContain('data-theme="auto"');
