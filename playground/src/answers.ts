@@ -13,7 +13,7 @@ export function isForm(request: Request): boolean {
 
 const HEADERS = {
   "Content-Security-Policy":
-    "default-src 'none'; style-src 'self'; img-src 'self'; form-action 'self'; base-uri 'none'; frame-ancestors 'none'",
+    "default-src 'none'; style-src 'self'; img-src 'self'; script-src 'self'; connect-src 'self'; form-action 'self'; base-uri 'none'; frame-ancestors 'none'",
   "X-Content-Type-Options": "nosniff",
   // Not "no-referrer": with it browsers send `Origin: null` from our own forms.
   "Referrer-Policy": "same-origin",

@@ -55,7 +55,13 @@ export async function createShop({
   const database = new ShopDatabase(dataDir);
   await seed(database);
   const keys = strategy === "server" ? [] : (sealKeys ?? [ownKey(dataDir)]);
-  const sessions = createSessions<Visit>({ store, clock, initial: newVisit, ...keeping(strategy, keys) });
+  const sessions = createSessions<Visit>({
+    store,
+    clock,
+    initial: newVisit,
+    announceExpiry: true,
+    ...keeping(strategy, keys),
+  });
   const shop = new Shop(sessions, database, clock);
   const tokens = createTokens({ sessions, keys: tokenKey ?? ownTokenKey(dataDir), issuer: NAME, audience: NAME });
   const onError = problemAnswers(shop);
@@ -66,6 +72,11 @@ export async function createShop({
   if (trustProxy !== undefined) app.set("trust proxy", trustProxy);
 
   app.use(express.static(PUBLIC_FILES, { index: false, redirect: false, setHeaders: setFileHeaders }));
+  app.use(
+    "/coatcheck",
+    BROWSER_MODULE,
+    express.static(DIST, { index: false, redirect: false, setHeaders: setFileHeaders }),
+  );
   app.use(withHeaders);
   // Bodies first: a turn of the session is not spent waiting for a slow upload.
   app.use(express.json({ limit: MAX_BODY }), express.urlencoded({ extended: false, limit: MAX_BODY }));
@@ -102,9 +113,15 @@ export async function createShop({
 }
 
 const PUBLIC_FILES = fileURLToPath(new URL("../public", import.meta.url));
+const DIST = fileURLToPath(new URL("../../dist", import.meta.url));
 const MAX_BODY = "16kb";
 /** The shop as its access tokens name it. */
 const NAME = "https://cloakroom.example";
+
+/** Of the built package, what `coatcheck/browser` consists of. A shop with a bundler would not need this. */
+const BROWSER_MODULE: RequestHandler = (req, _res, next) => {
+  next(/^\/(browser\/[\w-]+|session\/clock)\.js$/.test(req.path) ? undefined : "router");
+};
 
 /** Whatever a plain form of another site could send needs the token. JSON it could not; that is left to the cross-site check. */
 function csrfTokenOfForms(requireToken: RequestHandler): RequestHandler {

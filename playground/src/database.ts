@@ -52,6 +52,10 @@ const SCHEMA = `
     details TEXT NOT NULL,
     placed_at INTEGER NOT NULL
   ) STRICT;
+  CREATE TABLE IF NOT EXISTS preferences (
+    user_id TEXT PRIMARY KEY,
+    chosen TEXT NOT NULL
+  ) STRICT;
   CREATE INDEX IF NOT EXISTS orders_of_user ON orders (user_id, placed_at);
 `;
 
@@ -90,6 +94,20 @@ export class ShopDatabase {
     const row = this.#get("SELECT id, username, password_hash FROM accounts WHERE username_key = ?", keyOf(username));
     if (row === undefined) return undefined;
     return { id: String(row.id), username: String(row.username), passwordHash: String(row.password_hash) };
+  }
+
+  /** Changes what a user has chosen for all devices, in one transaction. */
+  updatePreferences<Chosen>(userId: string, change: (chosen: unknown) => Chosen): Chosen {
+    return this.#db
+      .transaction(() => {
+        const row = this.#get("SELECT chosen FROM preferences WHERE user_id = ?", userId);
+        const chosen = change(row === undefined ? {} : JSON.parse(String(row.chosen)));
+        this.#db
+          .prepare("INSERT OR REPLACE INTO preferences (user_id, chosen) VALUES (?, ?)")
+          .run(userId, JSON.stringify(chosen));
+        return chosen;
+      })
+      .immediate();
   }
 
   products(): Product[] {

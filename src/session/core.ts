@@ -23,6 +23,8 @@ export interface SessionCore {
   readonly users: UserSessions;
   readonly upgrade: Upgrade | undefined;
   readonly revocations: RevocationWriter;
+  /** Whether responses say how long the session lasts. */
+  readonly announceExpiry: boolean;
 }
 
 /** Texts of a record's data in the present shape: migrated and checked where a schema asks for it. */

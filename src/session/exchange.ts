@@ -55,7 +55,10 @@ export class Exchange<Data extends object> {
     this.end();
     const changes = this.#tokenChanges(outgoing, isPersonal);
     const ours = this.#copy === undefined ? changes : this.#copy.addTo(changes, outgoing === "clear");
-    return oldCookie === undefined ? ours : { ...ours, cookies: [...ours.cookies, oldCookie], headers: NO_STORE };
+    const all = oldCookie === undefined ? ours : { ...ours, cookies: [...ours.cookies, oldCookie], headers: NO_STORE };
+    const announcement = outgoing === "clear" ? undefined : this.session.announcement;
+    if (announcement === undefined) return all;
+    return { ...all, headers: [...all.headers, ["Session-Expires", announcement]] };
   }
 
   /** Ends the turn of a request that came to no response, because the client has gone away or the handler failed. */

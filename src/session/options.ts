@@ -36,6 +36,11 @@ export interface SessionsSettings<Data extends object> extends SchemaOptions<Dat
   readonly storeTimeout?: Duration;
   /** How copies of sessions, such as access tokens, are revoked that are checked without reading the store. */
   readonly revocation?: RevocationOptions;
+  /**
+   * Whether responses of a logged-in session say how many seconds it has left, `Session-Expires: idle=1799, absolute=43199`,
+   * so that a page can warn in time: `createClient` of `coatcheck/browser` does. Default false.
+   */
+  readonly announceExpiry?: boolean;
   /** Most bytes that the data of a session may take. Default 65536. */
   readonly maxDataBytes?: number;
   /** Default: the machine's. */

@@ -73,6 +73,16 @@ export class Session<Data extends object = SessionDataShape> {
     return this.#work.record?.expiresAt;
   }
 
+  /** @internal Value of the `Session-Expires` header: seconds left without activity, and with it. */
+  get announcement(): string | undefined {
+    const { record, core } = this.#work;
+    if (!core.announceExpiry || record?.userId === undefined) return undefined;
+    const left = (deadline: Instant) => Math.max(0, Math.floor((deadline - core.clock.now()) / 1000));
+    const absolute = core.lifetime.absoluteDeadline(record);
+    const idle = record.expiresAt < absolute ? `idle=${left(record.expiresAt)}, ` : "";
+    return `${idle}absolute=${left(absolute)}`;
+  }
+
   /**
    * Whether this request may not write, for a moment: its token was rotated out while it was on its way, or the store is
    * down and the route goes on all the same. What is changed is then answered with an error.

@@ -94,6 +94,7 @@ export class Sessions<Data extends object = SessionDataShape> {
       keepAtLogin: settings.keepAtLogin ?? true,
       users: new UserSessions(strategy.users, clock, lifetime, events, revocations, settings.sessionsPerUser),
       revocations,
+      announceExpiry: settings.announceExpiry ?? false,
     };
     const upgrade =
       upgradeFrom &&
@@ -161,7 +162,8 @@ export class Sessions<Data extends object = SessionDataShape> {
    * @throws TypeError when there is no store
    */
   records(): { readonly core: SessionCore; readonly store: SessionStore } {
-    if (this.#store === undefined) throw new TypeError("These sessions have no store to keep refresh tokens in: add one");
+    if (this.#store === undefined)
+      throw new TypeError("These sessions have no store to keep refresh tokens in: add one");
     this.#cleanUp?.start();
     return { core: this.#core, store: this.#store };
   }

@@ -1,3 +1,4 @@
+import { chromium } from "./chromium.ts";
 import { mongodb } from "./mongodb.ts";
 import { mysql } from "./mysql.ts";
 import { postgres } from "./postgres.ts";
@@ -6,4 +7,4 @@ import { redisCluster } from "./redis-cluster.ts";
 import type { Service } from "./service.ts";
 
 /** All services that tests can ask for, in the order of the table at the end of a run. */
-export const registry: readonly Service[] = [redis, redisCluster, postgres, mysql, mongodb];
+export const registry: readonly Service[] = [redis, redisCluster, postgres, mysql, mongodb, chromium];

@@ -13,7 +13,7 @@ export interface Service {
   start?(): Promise<StartedService>;
 }
 
-export type ServiceName = "redis" | "redis-cluster" | "postgres" | "mysql" | "mongodb";
+export type ServiceName = "redis" | "redis-cluster" | "postgres" | "mysql" | "mongodb" | "chromium";
 
 export interface StartedService {
   readonly url: string;

@@ -27,7 +27,7 @@ export function stepPage(view: StepView): Page {
 <h1>Check out</h1>
 ${progress(view)}
 ${notice("problem", view.problem)}
-<form method="post" action="/checkout/form/${step}" class="stack">
+<form method="post" action="/checkout/form/${step}" class="stack"${step !== "review" && html` data-draft="${step}"`}>
   ${csrf}
   ${step === "review" ? review(view) : FIELDS[step].map((field) => input(field, view.values[field.name]))}
   <p class="actions">${back(step)}${!(step === "review" && view.items.length === 0) && html`<button>${step === "review" ? "Place the order" : "Continue"}</button>`}</p>

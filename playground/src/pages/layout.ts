@@ -38,13 +38,17 @@ export function page(title: string, content: Html, frame: Frame): Html {
             html`<form method="post" action="/logout">${csrf}<button class="link">Log out ${account.username}</button></form>`,
           ]
     }
+    <button class="link" data-theme-button hidden></button>
   </nav>
 </header>
 <main>
+  <p class="notice" role="alert" data-session-warning hidden><span></span> <button class="link">Stay logged in</button></p>
   ${frame.flashes.map(({ kind, message }) => notice(kind, message))}
   ${content}
 </main>`,
     frame.theme,
+    html`<script type="module" src="/shop.js"></script>`,
+    account?.id,
   );
 }
 
@@ -64,15 +68,16 @@ export function notice(kind: string, message: string | undefined): Html | undefi
     : html`<p class="notice ${kind}" role="${kind === "problem" ? "alert" : "status"}">${message}</p>`;
 }
 
-function document(title: string, body: Html, theme: string): Html {
+function document(title: string, body: Html, theme: string, script?: Html, userId?: string): Html {
   return html`<!doctype html>
-<html lang="en" data-theme="${theme}">
+<html lang="en" data-theme="${theme}"${userId !== undefined && html` data-user="${userId}"`}>
 <head>
 <meta charset="utf-8">
 <meta name="viewport" content="width=device-width, initial-scale=1">
 <title>${title} · The Cloakroom</title>
 <link rel="icon" href="/icon.svg" type="image/svg+xml">
 <link rel="stylesheet" href="/style.css">
+${script}
 </head>
 <body>
 ${body}

@@ -1,5 +1,6 @@
 import type { Request, Response } from "express";
 import { wantsHtml } from "../answers.ts";
+import { browserPreferences } from "../browser-preferences.ts";
 import { type Html, html } from "../html.ts";
 import type { Shop } from "../shop.ts";
 import type { PageView } from "../visit.ts";
@@ -27,11 +28,12 @@ export async function showPage(shop: Shop, request: Request, response: Response,
   }
   const csrf = html`<input type="hidden" name="_csrf" value="${await session.csrfToken()}">`;
   const { cart, preferences } = session.data;
+  const account = shop.account(request);
   const frame = {
-    account: shop.account(request),
+    account,
     cartCount: cart.reduce((sum, line) => sum + line.quantity, 0),
     flashes: await session.takeFlash(),
-    theme: themeOf(preferences.theme),
+    theme: account === undefined ? browserPreferences.read(request).theme : themeOf(preferences.theme),
     csrf,
     path: request.path,
   };

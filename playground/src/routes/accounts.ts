@@ -1,6 +1,7 @@
 import { type Request, type Response, Router } from "express";
 import { identify, register } from "../accounts.ts";
 import { wantsHtml } from "../answers.ts";
+import { browserPreferences, takePreferences } from "../browser-preferences.ts";
 import { newCredentials } from "../input.ts";
 import { loginPage, registerPage } from "../pages/accounts.ts";
 import { answer, type Page, showPage } from "../pages/show.ts";
@@ -38,6 +39,7 @@ export function accountRoutes(shop: Shop): Router {
       const session = shop.session(req);
       const remember = req.body.remember === true || req.body.remember === "on";
       await session.login(account.id, { methods: ["pwd"], remember });
+      takePreferences(shop.database, session, account.id, browserPreferences.readStamped(req));
       const goTo = session.data.returnTo ?? "/";
       delete session.data.returnTo;
       answer(shop, req, res, { json: { success: true }, goTo, message: `Good to see you, ${account.username}.` });

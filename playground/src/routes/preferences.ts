@@ -1,6 +1,7 @@
 import { Router } from "express";
 import { wantsHtml } from "../answers.ts";
-import { mergedPreferences, preferences } from "../input.ts";
+import { takePreferences } from "../browser-preferences.ts";
+import { fields, mergedPreferences, preferences } from "../input.ts";
 import { preferencesPage } from "../pages/preferences.ts";
 import { answer, showPage } from "../pages/show.ts";
 import type { Shop } from "../shop.ts";
@@ -18,11 +19,18 @@ export function preferenceRoutes(shop: Shop): Router {
   });
 
   router.post(PATH, (req, res) => {
-    shop.requireAccount(req, PATH);
+    const account = shop.requireAccount(req, PATH);
     const added = preferences(req.body);
+    takePreferences(shop.database, shop.session(req), account.id, { theme: [added.theme, shop.clock.now()] });
     // Two tabs may save at the same time, even through two servers: both are merged.
     shop.session(req).update("preferences", (old) => mergedPreferences(old, added));
     answer(shop, req, res, { json: { success: true }, goTo: PATH, message: "Saved." });
+  });
+
+  // What the browser has chosen meets what the user chose elsewhere.
+  router.post(`${PATH}/sync`, (req, res) => {
+    const account = shop.requireAccount(req, PATH);
+    res.json(takePreferences(shop.database, shop.session(req), account.id, fields(req.body)));
   });
 
   return router;

@@ -4,7 +4,7 @@ import { CookieTooLargeError } from "../../session/errors.ts";
 import { applyPatch, type LeaseRequest, type SessionPatch, type SessionRecord } from "../../session/record.ts";
 import type { RevocationSubject } from "../../session/revocation.ts";
 import type { RevocationFeed } from "../../session/revocation-feed.ts";
-import { formatToken, hashSecret, parseToken, type SessionSecret } from "../../session/token.ts";
+import { formatToken, hashSecret, parseToken, type SessionId, type SessionSecret } from "../../session/token.ts";
 import type { SessionStore } from "../../stores/store.ts";
 import { ServerSide } from "../server-side.ts";
 import type { MakeStrategy, Opened, Strategy, StrategyContext, Updated, UserRecords } from "../strategy.ts";
@@ -57,7 +57,7 @@ class Sealed implements Strategy {
     this.#maxToken = maxToken;
     this.#feed = store?.revocations === undefined ? undefined : feed(longestLife);
     this.#spill = spill && store !== undefined ? { store, strategy: new ServerSide(store) } : undefined;
-    this.users = new NoUserRecords(this.#feed !== undefined);
+    this.users = new SealedUserRecords(store, this.#feed !== undefined);
   }
 
   wellFormed(text: string): boolean {
@@ -183,10 +183,12 @@ function isSame(one: SessionRecord, other: SessionRecord): boolean {
 }
 
 /** Nobody but its client has a sealed session, so there is nothing to look up. */
-class NoUserRecords implements UserRecords {
+class SealedUserRecords implements UserRecords {
+  readonly #store: SessionStore | undefined;
   readonly #revocable: boolean;
 
-  constructor(revocable: boolean) {
+  constructor(store: SessionStore | undefined, revocable: boolean) {
+    this.#store = store;
     this.#revocable = revocable;
   }
 
@@ -199,13 +201,18 @@ class NoUserRecords implements UserRecords {
   async listByUser(): Promise<never> {
     throw unlisted("listed");
   }
-  /** The revocation feed has ended them. How many there were nobody knows. */
-  async removeByUser(): Promise<number> {
-    if (!this.#revocable) throw unlisted("ended before their time without a store that keeps revocations");
-    return 0;
+  /** The revocation feed has ended them, nobody knows how many. Counted are those in the store: spilled, and of refresh tokens. */
+  async removeByUser(userId: string, except?: SessionId): Promise<number> {
+    return this.#stored().removeByUser(userId, except);
   }
-  removeAll(): Promise<number> {
-    return this.removeByUser();
+  async removeAll(): Promise<number> {
+    return this.#stored().removeAll();
+  }
+
+  #stored(): SessionStore {
+    if (!this.#revocable || this.#store === undefined)
+      throw unlisted("ended before their time without a store that keeps revocations");
+    return this.#store;
   }
 }
 

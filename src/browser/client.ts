@@ -1,0 +1,259 @@
+import { type Clock, type Duration, minutes, systemClock } from "../session/clock.ts";
+import { type AccessToken, accessTokens } from "./access-token.ts";
+import { wait } from "./locks.ts";
+import { browser, type Channel, localArea, onPage, type PageEvent } from "./platform.ts";
+import { retryDelay } from "./retry.ts";
+import { type Deadlines, deadlinesOf, type SessionState, type SessionStatus, watchSession } from "./session-state.ts";
+import { setStateUser, watchStateUser, wipeState } from "./state-user.ts";
+import { EVERYBODY, nameOf } from "./user.ts";
+
+/** Paths of the server's routes, seen from `baseUrl`. */
+export interface ClientRoutes {
+  /** `POST`, JSON. Default `/login`. */
+  readonly login?: string;
+  /** `POST`. Default `/logout`. */
+  readonly logout?: string;
+  /** `GET`: 200 with JSON that has a `userId`, or 401. Default `/profile`. */
+  readonly profile?: string;
+  /**
+   * `POST`: 200 with `{ accessToken, expiresIn }`, the latter in seconds, or 401. `login` then answers the same. Default:
+   * none, the session is in a cookie.
+   */
+  readonly refresh?: string;
+}
+
+export interface ClientOptions {
+  /** Requests go to this origin and to no other. Default: the page's. Of another one, cookies are sent along. */
+  readonly baseUrl?: string | URL;
+  readonly routes?: ClientRoutes;
+  /** How long before its end the session says that it is `ending`, in milliseconds. Default 2 minutes. */
+  readonly warnBefore?: Duration;
+  /** Default: the machine's. */
+  readonly clock?: Clock;
+}
+
+export interface Client {
+  /** As `fetch`, with the session. @throws TypeError when the URL is not of `baseUrl`'s origin */
+  readonly fetch: (input: string | URL | Request, init?: RequestInit) => Promise<Response>;
+  readonly session: SessionState;
+  /** Asks the server who is logged in, which counts as activity. Rejects when it cannot be reached; nothing changes then. */
+  readonly check: () => Promise<void>;
+  /** Sends what the login route asks for as JSON. The answer is the server's. */
+  readonly login: (credentials: unknown) => Promise<Response>;
+  /**
+   * Forgets the user in all tabs, at once, and tells the server. Resolves with whether the server knows; when it could not be
+   * reached it is told later, and until then no request carries the session.
+   */
+  readonly logout: () => Promise<boolean>;
+  /** Stops listening to other tabs and to the page. */
+  readonly [Symbol.dispose]: () => void;
+}
+
+/** What tabs tell each other. */
+type News = { readonly token?: AccessToken } | readonly [SessionStatus, string | undefined, Deadlines | undefined];
+
+const CSRF = "X-CSRF-Token";
+const LOGOUT_DUE = nameOf(EVERYBODY, "logout-due");
+
+/** A `fetch` that keeps the session: see `docs/browser.md` for what it does with each answer. */
+export function createClient(options: ClientOptions = {}): Client {
+  const { routes = {}, clock = systemClock, warnBefore = minutes(2) } = options;
+  const base = new URL(options.baseUrl ?? "/", browser.location?.href ?? "http://localhost");
+  const session = watchSession(clock, warnBefore);
+  let csrf = browser.document?.querySelector('meta[name="csrf-token"]')?.getAttribute("content");
+  let logoutDue = false;
+  let checking: Promise<void> | undefined;
+  let channel: Channel | undefined;
+
+  const tell = (news: News) => channel?.postMessage(news);
+
+  const know = (status: SessionStatus, userId?: string, deadlines?: Deadlines) => {
+    if (status !== "signed-in") tokens.set(undefined);
+    session.set(status, userId, deadlines);
+  };
+
+  const learn = (status: SessionStatus, userId?: string, deadlines?: Deadlines) => {
+    know(status, userId, deadlines);
+    if (status === "signed-in" && userId !== undefined) setStateUser(userId);
+    tell([status, userId, deadlines]);
+  };
+
+  /** The server does not know this browser's session any more. */
+  const over = () => {
+    const { status, userId } = session.get();
+    if (status === "signed-in" || status === "expired") learn("expired", userId);
+    else learn("anonymous");
+  };
+
+  const url = (name: keyof ClientRoutes) => new URL(routes[name] ?? `/${name}`, base);
+  const post = (name: keyof ClientRoutes, init?: RequestInit) => new Request(url(name), { method: "POST", ...init });
+
+  /** One request, with what proves the session and its pages; hears what the answer says of them. */
+  const send = async (request: Request, signal: AbortSignal = request.signal): Promise<Response> => {
+    const headers = new Headers(request.headers);
+    const token = tokens.get();
+    if (token) headers.set("Authorization", `Bearer ${token.text}`);
+    if (csrf && !/^(GET|HEAD|OPTIONS)$/.test(request.method)) headers.set(CSRF, csrf);
+    const credentials = isLogoutDue() && request.url !== url("logout").href ? "omit" : "include";
+    const asked = clock.now();
+    const response = await fetch(new Request(request.clone(), { headers, credentials, signal }));
+    csrf = response.headers.get(CSRF) ?? csrf;
+    const deadlines = deadlinesOf(response, asked);
+    const { status, userId } = session.get();
+    if (deadlines && (status === "signed-in" || status === "expired")) learn("signed-in", userId, deadlines);
+    return response;
+  };
+
+  const tokens = accessTokens(
+    clock,
+    (signal) => send(post("refresh"), signal),
+    (token) => tell({ token }),
+  );
+
+  /** Gets a later token than this one; when there is none to be had, resolves with the answer that says why. */
+  const renew = async (token: AccessToken | undefined) => {
+    const refusal = await tokens.refresh(token);
+    if (refusal?.status === 401) over();
+    return refusal;
+  };
+
+  /** A request, sent again when that may help. `renewed` when no other token is to be asked for. */
+  const repeating = async (request: Request, renewed = routes.refresh === undefined): Promise<Response> => {
+    const old = tokens.get();
+    if (!renewed && (old ? clock.now() >= old.expiresAt : session.get().status === "unknown")) {
+      renewed = true;
+      const refusal = await renew(old);
+      if (refusal && refusal.status !== 401) return refusal;
+    }
+    for (let [retries, refused] = [0, false]; ; ) {
+      const [token, sent] = [tokens.get(), csrf];
+      const response = await send(request);
+      if (response.status === 401 && !renewed) {
+        renewed = true;
+        const refusal = await renew(token);
+        if (refusal) return refusal.status === 401 ? response : refusal;
+      } else if (response.status === 403 && !refused && csrf !== sent && response.headers.has(CSRF)) {
+        refused = true;
+      } else {
+        const delay = retryDelay(request, response, retries++);
+        if (delay === undefined) return response;
+        await wait(clock, delay);
+      }
+      await response.body?.cancel();
+    }
+  };
+
+  const check = () => {
+    checking ??= ask().finally(() => {
+      checking = undefined;
+    });
+    return checking;
+  };
+
+  const ask = async () => {
+    if (!(await finishLogout())) return;
+    const asked = clock.now();
+    const response = await repeating(new Request(url("profile")));
+    if (response.status === 401) over();
+    else if (response.ok) {
+      const { userId } = (await response.json()) as { userId?: unknown };
+      learn("signed-in", userId === undefined ? undefined : String(userId), deadlinesOf(response, asked));
+    }
+  };
+
+  const isLogoutDue = () => {
+    try {
+      return logoutDue || localArea().getItem(LOGOUT_DUE) !== null;
+    } catch {
+      return logoutDue;
+    }
+  };
+
+  const setLogoutDue = (due: boolean) => {
+    logoutDue = due;
+    try {
+      if (due) localArea().setItem(LOGOUT_DUE, "");
+      else localArea().removeItem(LOGOUT_DUE);
+    } catch {}
+  };
+
+  /** Tells the server of a logout that it does not know of yet. Whether there is none left. */
+  const finishLogout = async (): Promise<boolean> => {
+    if (!isLogoutDue()) return true;
+    try {
+      const { status } = await repeating(post("logout"), true);
+      if (status < 500) setLogoutDue(false);
+      return status < 500;
+    } catch {
+      return false;
+    }
+  };
+
+  const onNews = ({ data }: { readonly data: News }) => {
+    if ("token" in data) tokens.set(data.token);
+    else know(...(data as [SessionStatus, string | undefined, Deadlines | undefined]));
+  };
+  const quietly = () => void check().catch(() => {});
+  const onShow = ({ persisted }: PageEvent) => {
+    if (!persisted) return;
+    know("unknown");
+    quietly();
+  };
+  const onOnline = () => void finishLogout();
+
+  if (browser.document && browser.BroadcastChannel) {
+    channel = new browser.BroadcastChannel("coatcheck session");
+    channel.onmessage = onNews;
+  }
+  session.subscribe(() => {
+    if (!/anonymous|expired/.test(session.get().status)) return;
+    tokens.set(undefined);
+    setStateUser(undefined);
+  });
+  watchStateUser();
+  onPage("pageshow", onShow);
+  onPage("online", onOnline);
+  onPage("focus", session.look);
+
+  return {
+    session,
+    check,
+    async fetch(input, init) {
+      const request = new Request(typeof input === "string" ? new URL(input, base) : input, init);
+      if (new URL(request.url).origin !== base.origin) throw new TypeError(`The client speaks to ${base.origin} only`);
+      await finishLogout();
+      const response = await repeating(request);
+      // A 401 can have other reasons; the server knows whether the session is over.
+      if (response.status === 401 && session.get().status === "signed-in") await check().catch(() => {});
+      return response;
+    },
+    async login(credentials) {
+      await finishLogout();
+      setLogoutDue(false);
+      const asked = clock.now();
+      const headers = { "Content-Type": "application/json" };
+      const response = await repeating(post("login", { headers, body: JSON.stringify(credentials) }), true);
+      if (response.ok) {
+        if (routes.refresh) await tokens.take(response.clone(), asked);
+        await check();
+      }
+      return response;
+    },
+    async logout() {
+      setLogoutDue(true);
+      wipeState(clock);
+      learn("anonymous");
+      return finishLogout();
+    },
+    [Symbol.dispose]() {
+      session.end();
+      channel?.close();
+      for (const [type, listener] of [
+        ["pageshow", onShow],
+        ["online", onOnline],
+        ["focus", session.look],
+      ] as const)
+        browser.removeEventListener?.(type, listener);
+    },
+  };
+}

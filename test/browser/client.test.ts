@@ -1,0 +1,272 @@
+import type { Page } from "playwright-core";
+import { expect, it } from "vitest";
+import { describeWithService } from "../services/services.ts";
+import { clientServer } from "./client-server.ts";
+import { until, useBrowser } from "./support.ts";
+
+const TOKEN_ROUTES = {
+  login: "/token/login",
+  logout: "/token/logout",
+  profile: "/token/profile",
+  refresh: "/token/refresh",
+};
+
+describeWithService("chromium", async ({ url: program }) => {
+  const browser = useBrowser(program);
+  const server = await clientServer();
+
+  /** In a page: a client, and what became of its session. */
+  const makeClient = (page: Page | undefined, routes: object = {}) =>
+    page?.evaluate((routes) => {
+      const client = window.coatcheck.createClient({ routes });
+      window.kept = { client, history: [] };
+      client.session.subscribe(() => window.kept.history.push(client.session.get().status));
+    }, routes);
+  const login = (page: Page | undefined, user = "ada", password = "right") =>
+    page?.evaluate(
+      ([user, password]) => window.kept.client.login({ user, password }).then((r: Response) => r.status),
+      [user, password],
+    );
+  const send = (page: Page | undefined, path: string, init: RequestInit = {}) =>
+    page?.evaluate(
+      async ([path, init]) => {
+        const response: Response = await window.kept.client.fetch(path, init);
+        return [response.status, await response.text()];
+      },
+      [path, init] as const,
+    );
+  const status = (page: Page | undefined) => page?.evaluate(() => window.kept.client.session.get());
+
+  it("says who is logged in, sends the CSRF token, and tells the other tabs of login and logout", async () => {
+    const [one, two] = await browser.tabs(2, server.url);
+    for (const page of [one, two]) await makeClient(page);
+    expect(await status(one)).toEqual({ status: "unknown" });
+    await one?.evaluate(() => window.kept.client.check());
+    await until(two as Page, () => window.kept.client.session.get().status === "anonymous");
+
+    expect(await login(one, "ada", "wrong")).toBe(401);
+    expect(await status(one)).toMatchObject({ status: "anonymous" });
+    expect(await login(one)).toBe(200);
+    expect(await status(one)).toMatchObject({ status: "signed-in", userId: "ada" });
+    await until(two as Page, () => window.kept.client.session.get().userId === "ada");
+    server.takeAsked();
+    expect(await send(one, "/things", { method: "POST", body: "x" })).toEqual([200, '{"userId":"ada","body":"x"}']);
+    expect(server.takeAsked()).toEqual(["POST /things"]);
+    // The second tab has no CSRF token yet: the 403 brings one, and the request is sent once more.
+    expect(await send(two, "/things", { method: "POST", body: "y" })).toEqual([200, '{"userId":"ada","body":"y"}']);
+    expect(server.takeAsked()).toEqual(["POST /things", "POST /things"]);
+
+    expect(await two?.evaluate(() => window.kept.client.logout())).toBe(true);
+    await until(one as Page, () => window.kept.client.session.get().status === "anonymous");
+    expect(await send(one, "/things")).toEqual([401, "{}"]);
+    expect(await one?.evaluate(() => window.kept.history)).toEqual(["anonymous", "signed-in", "anonymous"]);
+  });
+
+  it("a session that ended elsewhere is expired, not anonymous, and a client never asks forever", async () => {
+    const [page] = await browser.tabs(1, server.url);
+    await makeClient(page);
+    await login(page);
+    await server.endAll();
+    server.takeAsked();
+    expect(await send(page, "/things")).toEqual([401, "{}"]);
+    expect(server.takeAsked()).toEqual(["GET /things", "GET /profile"]);
+    expect(await status(page)).toMatchObject({ status: "expired", userId: "ada" });
+    await login(page);
+    // 403 that brings a token each time, 401 each time: once more, and no further.
+    for (const [code, times] of [
+      [403, 2],
+      [401, 1],
+    ] as const) {
+      let count = 0;
+      server.interruptWith((request, response) => {
+        if (request.url !== "/things") return false;
+        response.writeHead(code, { "X-CSRF-Token": `token-${++count}` }).end();
+        return true;
+      });
+      expect(await send(page, "/things", { method: "POST" })).toEqual([code, ""]);
+      expect(count).toBe(times);
+    }
+    server.interruptWith(undefined);
+    expect(await status(page)).toMatchObject({ status: "signed-in" });
+  });
+
+  it("409 and 503 are tried again for what may be done twice, after the time asked for, and not for long", async () => {
+    const [page] = await browser.tabs(1, server.url);
+    await page?.evaluate(() => {
+      // A clock that does not wait, but says for how long it was asked to.
+      const clock = {
+        now: () => Date.now(),
+        schedule(callback: () => void, delay: number) {
+          window.kept.waits.push(delay);
+          queueMicrotask(callback);
+          return () => {};
+        },
+      };
+      window.kept = { waits: [], client: window.coatcheck.createClient({ clock }) };
+    });
+    const tries = async (code: number, headers: Record<string, string>, init: RequestInit) => {
+      let count = 0;
+      server.interruptWith((_request, response) => {
+        count++;
+        response.writeHead(code, headers).end();
+        return true;
+      });
+      await page?.evaluate(() => {
+        window.kept.waits = [];
+      });
+      const [answer] = (await send(page, "/things", init)) ?? [];
+      server.interruptWith(undefined);
+      expect(answer).toBe(code);
+      return [count, await page?.evaluate(() => window.kept.waits)];
+    };
+    const key = { "Idempotency-Key": "k" };
+    expect(await tries(409, {}, { method: "PUT", body: "x" })).toEqual([3, [100, 400]]);
+    expect(await tries(409, {}, { method: "POST", body: "x" })).toEqual([1, []]);
+    expect(await tries(409, {}, { method: "POST", body: "x", headers: key })).toEqual([3, [100, 400]]);
+    expect(await tries(503, { "Retry-After": "5" }, {})).toEqual([3, [5000, 5000]]);
+    expect(await tries(503, { "Retry-After": "5" }, { method: "POST" })).toEqual([1, []]);
+    for (const after of ["3600", "Wed, 21 Oct 2026 07:28:00 GMT"])
+      expect(await tries(503, { "Retry-After": after }, {})).toEqual([1, []]);
+    expect(await tries(503, {}, {})).toEqual([1, []]);
+    expect(await tries(500, { "Retry-After": "1" }, {})).toEqual([1, []]);
+  });
+
+  it("speaks to its own server only", async () => {
+    const [page] = await browser.tabs(1, server.url);
+    await makeClient(page);
+    const refused = await page?.evaluate(() =>
+      window.kept.client.fetch("https://example.org/").then(
+        () => "sent",
+        (error: Error) => error.name,
+      ),
+    );
+    expect(refused).toBe("TypeError");
+  });
+
+  it("warns before the idle and the absolute timeout by the server's word, whatever the machine's clock shows", async () => {
+    const profile = await browser.profile();
+    // Three hours fast.
+    await profile.clock.install({ time: Date.now() + 3 * 3_600_000 });
+    const page = await browser.tab(profile, server.url);
+    await makeClient(page);
+    await login(page);
+    const ending = async () => (await status(page))?.ending?.reason;
+    expect([(await status(page))?.status, await ending()]).toEqual(["signed-in", undefined]);
+    await page.clock.runFor(server.idle - 125_000);
+    expect(await ending()).toBeUndefined();
+    await page.clock.runFor(10_000);
+    expect(await ending()).toBe("idle");
+    // Activity, in whatever tab, puts the end off.
+    await server.clock.advance(server.idle - 115_000);
+    const other = await browser.tab(profile, server.url);
+    await makeClient(other);
+    await other.evaluate(() => window.kept.client.check());
+    await until(page, () => window.kept.client.session.get().ending === undefined);
+    // Without more of it, the session is over when the time is up.
+    await page.clock.runFor(server.idle + 2000);
+    expect(await status(page)).toMatchObject({ status: "expired", userId: "ada" });
+    await server.clock.advance(server.idle);
+    // Near the absolute end, activity does not help.
+    await login(page);
+    for (let left = server.absolute; left > 1_200_000; left -= 1_200_000) {
+      await server.clock.advance(1_200_000);
+      await page.evaluate(() => window.kept.client.check());
+    }
+    await page.clock.runFor(1_200_000 - 119_000);
+    expect(await status(page)).toMatchObject({ status: "signed-in", ending: { reason: "absolute" } });
+  });
+
+  it("ST-03: five tabs whose access token has expired refresh once, and repeat their requests once", async () => {
+    const pages = await browser.tabs(5, server.url);
+    for (const page of pages) await makeClient(page, TOKEN_ROUTES);
+    expect(await login(pages[0])).toBe(200);
+    for (const page of pages) await until(page, () => window.kept.client.session.get().status === "signed-in");
+    server.expireAccessTokens();
+    server.takeAsked();
+    const answers = await Promise.all(
+      pages.flatMap((page) => [send(page, "/token/profile"), send(page, "/token/profile")]),
+    );
+    expect(answers).toEqual(Array(10).fill([200, '{"userId":"ada"}']));
+    const asked = server.takeAsked();
+    expect(asked.filter((path) => path === "POST /token/refresh")).toHaveLength(1);
+    expect(asked.filter((path) => path === "GET /token/profile").length).toBeLessThanOrEqual(20);
+  });
+
+  it("ST-02: after a reload the access token is gone, and a silent refresh brings another", async () => {
+    const [page] = await browser.tabs(1, server.url);
+    await makeClient(page, TOKEN_ROUTES);
+    await login(page);
+    const stored = await page?.evaluate(() =>
+      JSON.stringify([{ ...localStorage }, { ...sessionStorage }, document.cookie, location.href, history.state]),
+    );
+    expect(stored).not.toContain("access-");
+    await page?.reload();
+    await makeClient(page, TOKEN_ROUTES);
+    server.takeAsked();
+    await page?.evaluate(() => window.kept.client.check());
+    expect(server.takeAsked()).toEqual(["POST /token/refresh", "GET /token/profile"]);
+    expect(await status(page)).toMatchObject({ status: "signed-in", userId: "ada" });
+    // A server that is down is no logout.
+    server.expireAccessTokens();
+    server.interruptWith((request, response) => {
+      if (request.url !== "/token/refresh") return false;
+      response.writeHead(503).end();
+      return true;
+    });
+    expect(await send(page, "/token/profile")).toEqual([503, ""]);
+    server.interruptWith(undefined);
+    expect(await status(page)).toMatchObject({ status: "signed-in", userId: "ada" });
+    await server.endAll();
+    expect((await send(page, "/token/profile"))?.[0]).toBe(401);
+    expect(await status(page)).toMatchObject({ status: "expired" });
+  });
+
+  it("ST-04: a logout without network empties two tabs at once, and reaches the server later", async () => {
+    const [one, two] = await browser.tabs(2, server.url);
+    for (const page of [one, two]) {
+      await makeClient(page);
+      await page?.evaluate(() => {
+        const isText = (value: unknown): value is string => typeof value === "string";
+        for (const make of [window.coatcheck.localState, window.coatcheck.tabState])
+          make<string>("draft", { initial: "", schema: isText }).set("private");
+      });
+    }
+    await login(one);
+    await until(two as Page, () => localStorage.getItem("coatcheck|ada|draft") !== null);
+    await one?.context().setOffline(true);
+    expect(await one?.evaluate(() => window.kept.client.logout())).toBe(false);
+    const dump = () => JSON.stringify([{ ...localStorage }, { ...sessionStorage }]);
+    for (const page of [one, two]) {
+      await until(page as Page, () => window.kept.client.session.get().status === "anonymous");
+      await until(
+        page as Page,
+        () => !JSON.stringify([{ ...localStorage }, { ...sessionStorage }]).includes("private"),
+      );
+      expect(await page?.evaluate(dump)).not.toContain("ada");
+    }
+    server.takeAsked();
+    await one?.context().setOffline(false);
+    await until(one as Page, () => localStorage.getItem("coatcheck|@|logout-due") === null);
+    expect(server.takeAsked()).toContain("POST /logout");
+    await two?.evaluate(() => window.kept.client.check());
+    expect(await status(two)).toMatchObject({ status: "anonymous" });
+  });
+
+  it("ST-09: a page that comes back from the back/forward cache after a logout is checked again", async () => {
+    const [one] = await browser.tabs(1, server.url);
+    await makeClient(one);
+    await login(one);
+    await one?.evaluate(() => {
+      window.kept.came = "";
+      addEventListener("pageshow", (event) => {
+        window.kept.came = `${event.persisted} ${window.kept.client.session.get().status}`;
+      });
+    });
+    await one?.goto(`${server.url}/elsewhere`);
+    // On another device: the news of a tab would have put the page out of the cache.
+    await server.endAll();
+    await one?.goBack({ waitUntil: "commit" });
+    await until(one as Page, () => window.kept.client.session.get().status === "anonymous");
+    expect(await one?.evaluate(() => window.kept.came)).toBe("true unknown");
+  });
+});
