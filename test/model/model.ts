@@ -407,6 +407,7 @@ class Run {
         isNew = exchange.session.isNew;
         exchange.end();
       });
+      do await this.#scheduler.quiet();
       while (await this.#scheduler.step(0, "none"));
       await open;
       if (isNew === reads) reference.violated(`a token of ${id} ${reads ? "does not open it" : "opens it"}`);

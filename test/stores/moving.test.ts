@@ -25,7 +25,10 @@ function record(changes: Partial<SessionRecord> = {}): SessionRecord {
 /** The same store, with some verbs replaced. */
 function withVerbs(store: SessionStore, verbs: Partial<SessionStore>): SessionStore {
   return new Proxy(store, {
-    get: (target, name) => verbs[name as keyof SessionStore] ?? Reflect.get(target, name)?.bind(target),
+    get(target, name) {
+      const own = Reflect.get(target, name);
+      return verbs[name as keyof SessionStore] ?? (typeof own === "function" ? own.bind(target) : own);
+    },
   });
 }
 

@@ -344,7 +344,7 @@ describe("the end", () => {
     const { tokens, clock, reasons, sessions } = setUp();
     const { refreshToken } = await tokens.login("ada");
     await clock.advance(days(7) - 1);
-    expect(await sessions.cleanUp()).toBe(0);
+    await sessions.cleanUp();
     expect(await sessions.forUser("ada").list()).toHaveLength(1);
     await clock.advance(1);
     await refused(tokens.refresh(refreshToken));
