@@ -107,13 +107,21 @@ describe("logging out", () => {
 });
 
 describe("preferences", () => {
+  // The theme goes along with the account, so each test has one of its own.
+  let newcomers = 0;
+  async function loginAsNewcomer(): Promise<void> {
+    const [username, password] = [`newcomer${newcomers++}`, "long enough"];
+    await visitor.post("/register", { username, password });
+    await visitor.login(username, password);
+  }
+
   test("need a login", async () => {
     for (const reply of [await visitor.get("/preferences"), await visitor.post("/preferences", { theme: "dark" })])
       expect(reply).toMatchObject({ status: 401, json: { error: "Not logged in" } });
   });
 
   test("are merged", async () => {
-    await visitor.login();
+    await loginAsNewcomer();
     expect((await visitor.get("/preferences")).json).toEqual({});
     expect((await visitor.post("/preferences", { theme: "dark", sizes: { coat: 42 } })).json).toEqual({
       success: true,
@@ -124,14 +132,14 @@ describe("preferences", () => {
   });
 
   storedTest("that are saved at the same time are all kept", async () => {
-    await visitor.login();
+    await loginAsNewcomer();
     const names = Array.from({ length: 20 }, (_, i) => `p${i}`);
     await Promise.all(names.map((name) => visitor.post("/preferences", { [name]: true })));
     expect(Object.keys((await visitor.get("/preferences")).json).sort()).toEqual(names.sort());
   });
 
   test("with hostile names harm nothing", async () => {
-    await visitor.login();
+    await loginAsNewcomer();
     const send = (body: string) =>
       visitor.send("POST", "/preferences", { body, headers: { "content-type": "application/json" } });
     expect((await send('{"__proto__":{"polluted":1}}')).status).toBe(400);
@@ -144,7 +152,7 @@ describe("preferences", () => {
   });
 
   test("are bounded", async () => {
-    await visitor.login();
+    await loginAsNewcomer();
     const long = await visitor.post("/preferences", { motto: "x".repeat(4096) });
     expect(long).toMatchObject({ status: 400, json: { error: expect.stringContaining("4096 characters") } });
     const many = Object.fromEntries(Array.from({ length: 51 }, (_, i) => [`p${i}`, 1]));

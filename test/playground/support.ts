@@ -132,6 +132,11 @@ export class Visitor {
     return twin;
   }
 
+  /** The refresh token's. */
+  get refreshCookie(): string | undefined {
+    return this.#cookies.get("rt");
+  }
+
   /** The secret half of the session token, or all of a sealed one. */
   get secret(): string {
     const token = (this.cookie ?? "").slice("sid=".length);
