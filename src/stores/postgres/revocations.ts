@@ -94,7 +94,9 @@ export class PostgresRevocations implements RevocationLog {
 
   async #rowsFrom(position: number, limit: number): Promise<RevocationRow[]> {
     const { rows } = await this.#query(
-      `SELECT position::text, id, entry FROM ${this.#names.revocations} WHERE position >= $1 ORDER BY position LIMIT $2`,
+      // Qualified, because the name alone means the text among the results.
+      `SELECT position::text, id, entry FROM ${this.#names.revocations} AS log
+       WHERE position >= $1 ORDER BY log.position LIMIT $2`,
       [position, limit],
     );
     return rows.map((row) => ({ position: Number(row.position), id: String(row.id), entry: String(row.entry) }));

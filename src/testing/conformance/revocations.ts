@@ -3,7 +3,7 @@ import type { Revocation } from "../../session/revocation.ts";
 import { newSessionId } from "../../session/token.ts";
 import type { RevocationLog } from "../../stores/revocation-log.ts";
 import type { SessionStore } from "../../stores/store.ts";
-import { same } from "./checks.ts";
+import { check, same } from "./checks.ts";
 import { type Case, createdIn, NOW, needing, race, upTo } from "./scene.ts";
 
 const until = NOW + minutes(10);
@@ -39,6 +39,7 @@ class Reader {
       const page = await this.#log.read(this.#cursor);
       for (const entry of page.entries) this.#seen.add(written(entry));
       count += page.entries.length;
+      check(!page.more || page.cursor !== this.#cursor, "a page with more to read has the cursor of the page before");
       this.#cursor = page.cursor;
       more = page.more;
     }
