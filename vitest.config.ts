@@ -19,7 +19,9 @@ export default defineConfig({
     include: ["test/**/*.test.ts"],
     globalSetup: ["test/services/global-setup.ts"],
     maxWorkers: 2,
-    testTimeout: 20_000,
+    // Generous, for machines with other work: what hangs is found all the same.
+    testTimeout: 60_000,
+    hookTimeout: 60_000,
     reporters: ["default"],
   },
 });
