@@ -27,6 +27,7 @@ export interface AccessTokens {
 
 export function accessTokens(
   clock: Clock,
+  name: string,
   send: (signal: AbortSignal) => Promise<Response>,
   tell: (token: AccessToken) => void,
 ): AccessTokens {
@@ -43,7 +44,7 @@ export function accessTokens(
   };
 
   const refreshOnce = (old: AccessToken | undefined) =>
-    alone<Response | undefined>("coatcheck refresh", clock, async (last) => {
+    alone<Response | undefined>(name, clock, async (last) => {
       // Another tab may have been first; its token is on the way.
       await arrival(clock, () => issued(token) >= last);
       if (issued(token) > issued(old)) return [undefined, 0];
@@ -52,10 +53,10 @@ export function accessTokens(
       const cancel = clock.schedule(() => abort.abort(), PATIENCE);
       try {
         const response = await send(abort.signal);
-        if (!response.ok) return [response, 0];
-        return dropped === before
-          ? [undefined, (await take(response, asked)).issuedAt]
-          : [new Response(null, { status: 401 }), 0];
+        if (response.ok && dropped === before) return [undefined, (await take(response, asked)).issuedAt];
+        // As RFC 6749, section 5.2, has it.
+        const refused = response.status === 400 && /"invalid_grant"/.test(await response.clone().text());
+        return [response.ok || refused ? new Response(null, { status: 401 }) : response, 0];
       } finally {
         cancel();
       }

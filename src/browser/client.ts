@@ -16,8 +16,8 @@ export interface ClientRoutes {
   /** `GET`: 200 with JSON that has a `userId`, or 401. Default `/profile`. */
   readonly profile?: string;
   /**
-   * `POST`: 200 with `{ accessToken, expiresIn }`, the latter in seconds, or 401. `login` then answers the same. Default:
-   * none, the session is in a cookie.
+   * `POST`: 200 with `{ accessToken, expiresIn }`, the latter in seconds; 401, or OAuth's 400 `{ error: "invalid_grant" }`, when
+   * there is no session. `login` then answers the same as the former. Default: none, the session is in a cookie.
    */
   readonly refresh?: string;
 }
@@ -28,6 +28,11 @@ export interface ClientOptions {
   readonly routes?: ClientRoutes;
   /** How long before its end the session says that it is `ending`, in milliseconds. Default 2 minutes. */
   readonly warnBefore?: Duration;
+  /**
+   * Whether the state of `localState` and its kin is this session's user's. Default true; `false` for a second client, whose
+   * session is not the one that the pages show.
+   */
+  readonly ownsState?: boolean;
   /** Default: the machine's. */
   readonly clock?: Clock;
 }
@@ -53,12 +58,15 @@ export interface Client {
 type News = { readonly token?: AccessToken } | readonly [SessionStatus, string | undefined, Deadlines | undefined];
 
 const CSRF = "X-CSRF-Token";
-const LOGOUT_DUE = nameOf(EVERYBODY, "logout-due");
 
 /** A `fetch` that keeps the session: see `docs/browser.md` for what it does with each answer. */
 export function createClient(options: ClientOptions = {}): Client {
-  const { routes = {}, clock = systemClock, warnBefore = minutes(2) } = options;
+  const { routes = {}, clock = systemClock, warnBefore = minutes(2), ownsState = true } = options;
   const base = new URL(options.baseUrl ?? "/", browser.location?.href ?? "http://localhost");
+  const url = (name: keyof ClientRoutes) => new URL(routes[name] ?? `/${name}`, base);
+  // What clients of one session share. Another server's tokens, and another session's logout, are not for this one.
+  const name = `coatcheck session ${url("profile")}`;
+  const logoutMark = nameOf(EVERYBODY, name);
   const session = watchSession(clock, warnBefore);
   let csrf = browser.document?.querySelector('meta[name="csrf-token"]')?.getAttribute("content");
   let logoutDue = false;
@@ -74,7 +82,7 @@ export function createClient(options: ClientOptions = {}): Client {
 
   const learn = (status: SessionStatus, userId?: string, deadlines?: Deadlines) => {
     know(status, userId, deadlines);
-    if (status === "signed-in" && userId !== undefined) setStateUser(userId);
+    if (ownsState && status === "signed-in" && userId !== undefined) setStateUser(userId);
     tell([status, userId, deadlines]);
   };
 
@@ -85,7 +93,6 @@ export function createClient(options: ClientOptions = {}): Client {
     else learn("anonymous");
   };
 
-  const url = (name: keyof ClientRoutes) => new URL(routes[name] ?? `/${name}`, base);
   const post = (name: keyof ClientRoutes, init?: RequestInit) => new Request(url(name), { method: "POST", ...init });
 
   /** One request, with what proves the session and its pages; hears what the answer says of them. */
@@ -106,6 +113,7 @@ export function createClient(options: ClientOptions = {}): Client {
 
   const tokens = accessTokens(
     clock,
+    name,
     (signal) => send(post("refresh"), signal),
     (token) => tell({ token }),
   );
@@ -163,7 +171,7 @@ export function createClient(options: ClientOptions = {}): Client {
 
   const isLogoutDue = () => {
     try {
-      return logoutDue || localArea().getItem(LOGOUT_DUE) !== null;
+      return logoutDue || localArea().getItem(logoutMark) !== null;
     } catch {
       return logoutDue;
     }
@@ -172,8 +180,8 @@ export function createClient(options: ClientOptions = {}): Client {
   const setLogoutDue = (due: boolean) => {
     logoutDue = due;
     try {
-      if (due) localArea().setItem(LOGOUT_DUE, "");
-      else localArea().removeItem(LOGOUT_DUE);
+      if (due) localArea().setItem(logoutMark, "");
+      else localArea().removeItem(logoutMark);
     } catch {}
   };
 
@@ -202,13 +210,13 @@ export function createClient(options: ClientOptions = {}): Client {
   const onOnline = () => void finishLogout();
 
   if (browser.document && browser.BroadcastChannel) {
-    channel = new browser.BroadcastChannel("coatcheck session");
+    channel = new browser.BroadcastChannel(name);
     channel.onmessage = onNews;
   }
   session.subscribe(() => {
     if (!/anonymous|expired/.test(session.get().status)) return;
     tokens.set(undefined);
-    setStateUser(undefined);
+    if (ownsState) setStateUser(undefined);
   });
   watchStateUser();
   onPage("pageshow", onShow);
@@ -241,7 +249,7 @@ export function createClient(options: ClientOptions = {}): Client {
     },
     async logout() {
       setLogoutDue(true);
-      wipeState(clock);
+      if (ownsState) wipeState(clock);
       learn("anonymous");
       return finishLogout();
     },
