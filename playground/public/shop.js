@@ -1,5 +1,6 @@
 // What the shop's pages do with JavaScript; all of them work without. The module is the one that applications import.
 import { createClient, oneOf, preferences, setStateUser, tabState } from "/coatcheck/browser/index.js";
+import { createTokenClient } from "/token-client.js";
 
 const page = document.documentElement;
 const { user } = page.dataset;
@@ -8,9 +9,12 @@ const { user } = page.dataset;
 setStateUser(user);
 const client = createClient();
 
-// The theme: at once, in all tabs, and for a user on all devices.
+// Colours and language, for a user on all devices. Colours change at once, in all tabs.
 const prefs = preferences(
-  { theme: { initial: "auto", schema: oneOf("auto", "light", "dark") } },
+  {
+    theme: { initial: "auto", schema: oneOf("auto", "light", "dark") },
+    language: { initial: "auto", schema: oneOf("auto", "en", "de") },
+  },
   {
     async exchange(mine) {
       if (user === undefined) return undefined;
@@ -21,19 +25,25 @@ const prefs = preferences(
   },
 );
 const themeButton = document.querySelector("[data-theme-button]");
-const themes = { auto: "As the system", light: "Light", dark: "Dark" };
 const showTheme = (theme) => {
   page.dataset.theme = theme;
-  themeButton.textContent = `Colours: ${themes[theme]}`;
+  themeButton.textContent = themeButton.dataset[theme];
 };
 themeButton.hidden = false;
 // The server has rendered it; what the browser keeps may be older.
 showTheme(page.dataset.theme);
 themeButton.addEventListener("click", () => {
-  const names = Object.keys(themes);
+  const names = ["auto", "light", "dark"];
   const theme = names[(names.indexOf(page.dataset.theme) + 1) % names.length];
   // Without the network the choice stays in the browser until the next page.
   prefs.set({ theme }).catch(() => {});
+});
+const languageButton = document.querySelector("[data-language-button]");
+languageButton.hidden = false;
+languageButton.addEventListener("click", async () => {
+  await prefs.set({ language: languageButton.dataset.languageButton }).catch(() => {});
+  // The texts are the server's.
+  location.reload();
 });
 prefs.subscribe(() => showTheme(prefs.get().theme));
 if (user !== undefined) prefs.sync().catch(() => {});
@@ -64,18 +74,19 @@ let leaving = false;
 document.querySelector('form[action="/logout"]')?.addEventListener("submit", async (event) => {
   event.preventDefault();
   leaving = true;
-  await client.logout();
+  // The session with tokens too: the next at this browser may be somebody else.
+  await Promise.all([client.logout(), createTokenClient().logout()]);
   location.assign("/");
 });
 
 if (user !== undefined) {
   const warning = document.querySelector("[data-session-warning]");
+  const text = warning.querySelector("span");
   const show = () => {
     const { status, ending } = client.session.get();
     warning.hidden = ending === undefined;
     if (ending !== undefined)
-      warning.querySelector("span").textContent =
-        `You will be logged out at ${new Date(ending.at).toLocaleTimeString()}.`;
+      text.textContent = text.dataset.text.replace("{time}", new Date(ending.at).toLocaleTimeString(page.lang));
     // Logged out in another tab, or the session has ended: the page is not theirs any more.
     if (!leaving && (status === "anonymous" || status === "expired")) location.reload();
   };

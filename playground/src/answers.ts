@@ -20,7 +20,7 @@ const HEADERS = {
   "Cross-Origin-Opener-Policy": "same-origin",
   // Everything but the files of the folder public/ is one visitor's own.
   "Cache-Control": "no-store",
-  Vary: "Accept, Cookie",
+  Vary: "Accept, Accept-Language, Cookie",
 };
 
 export function setHeaders(response: Response): void {

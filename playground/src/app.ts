@@ -16,7 +16,7 @@ import { deviceRoutes } from "./routes/devices.ts";
 import { journeyRoutes } from "./routes/journey.ts";
 import { preferenceRoutes } from "./routes/preferences.ts";
 import { productRoutes } from "./routes/products.ts";
-import { tokenRoutes } from "./routes/tokens.ts";
+import { tokenPageRoutes, tokenRoutes } from "./routes/tokens.ts";
 import { Shop } from "./shop.ts";
 import { keeping, ownKey, type StrategyName } from "./strategy.ts";
 import { ownTokenKey } from "./token-key.ts";
@@ -94,6 +94,7 @@ export async function createShop({
     preferenceRoutes(shop),
     journeyRoutes(shop),
     deviceRoutes(shop),
+    tokenPageRoutes(shop),
   );
   app.use(() => {
     throw new Problem(404, "There is no such page.");

@@ -1,4 +1,5 @@
 import { choice, text } from "./input.ts";
+import type { Text } from "./language.ts";
 import type { CheckoutForm } from "./visit.ts";
 
 /** The steps of the checkout form, in their order. */
@@ -8,10 +9,10 @@ export type FilledStep = Exclude<Step, "review">;
 
 export interface FieldOf {
   readonly name: string;
-  readonly label: string;
+  readonly label: Text;
   readonly autocomplete?: string;
   /** Values to choose from, and how they read. Without them the field is a line of text. */
-  readonly choices?: Readonly<Record<string, string>>;
+  readonly choices?: Readonly<Record<string, Text>>;
 }
 
 /** What each step asks for. Never a card number: a session is no place for one. */

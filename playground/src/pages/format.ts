@@ -1,23 +1,24 @@
 import { type Html, html } from "../html.ts";
+import type { Translate } from "../language.ts";
 
 const euros = new Intl.NumberFormat("en-IE", { style: "currency", currency: "EUR" });
 
 export const money = (amount: number): string => euros.format(amount);
 
 /** An instant as people say it. The exact time is in the tooltip. */
-export function ago(at: number, now: number): Html {
+export function ago(at: number, now: number, t: Translate): Html {
   const iso = new Date(at).toISOString();
-  return html`<time datetime="${iso}" title="${iso}">${distance(now - at)}</time>`;
+  return html`<time datetime="${iso}" title="${iso}">${distance(at, now, t)}</time>`;
 }
 
-function distance(milliseconds: number): string {
-  const minutes = Math.floor(milliseconds / 60_000);
-  if (minutes < 1) return "just now";
-  if (minutes < 60) return `${minutes} min ago`;
+export function distance(at: number, now: number, t: Translate): string {
+  const minutes = Math.floor((now - at) / 60_000);
+  if (minutes < 1) return t("just now");
+  if (minutes < 60) return t("{count} min ago", { count: minutes });
   const hours = Math.floor(minutes / 60);
-  if (hours < 24) return `${hours} h ago`;
+  if (hours < 24) return t("{count} h ago", { count: hours });
   const days = Math.floor(hours / 24);
-  return days === 1 ? "yesterday" : `${days} days ago`;
+  return days === 1 ? t("yesterday") : t("{count} days ago", { count: days });
 }
 
 const BROWSERS: ReadonlyArray<readonly [RegExp, string]> = [

@@ -5,7 +5,7 @@ import type { Page } from "./show.ts";
 
 export const productsPage = (products: readonly Product[]): Page => ({
   title: "Products",
-  content: (csrf) => html`<h1>For the way out</h1>
+  content: (csrf, t) => html`<h1>${t("For the way out")}</h1>
 <ul class="products">
   ${products.map(
     ({ id, name, about, price }) => html`<li class="card">
@@ -15,8 +15,8 @@ export const productsPage = (products: readonly Product[]): Page => ({
     <form method="post" action="/cart/add" class="buy">
       ${csrf}
       <input type="hidden" name="productId" value="${id}">
-      <input type="number" name="quantity" value="1" min="1" max="99" aria-label="Quantity of ${name}">
-      <button aria-label="Add ${name} to the cart">Add</button>
+      <input type="number" name="quantity" value="1" min="1" max="99" aria-label="${t("Quantity of {name}", { name })}">
+      <button aria-label="${t("Add {name} to the cart", { name })}">${t("Add")}</button>
     </form>
   </li>`,
   )}

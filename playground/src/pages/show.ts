@@ -2,6 +2,7 @@ import type { Request, Response } from "express";
 import { wantsHtml } from "../answers.ts";
 import { browserPreferences } from "../browser-preferences.ts";
 import { type Html, html } from "../html.ts";
+import { languageOf, type Text, type Translate, type Translation, translation } from "../language.ts";
 import type { Shop } from "../shop.ts";
 import type { PageView } from "../visit.ts";
 import { page } from "./layout.ts";
@@ -9,12 +10,14 @@ import { page } from "./layout.ts";
 const TRAIL_LENGTH = 50;
 
 export interface Page {
-  readonly title: string;
+  readonly title: Text | ((t: Translate) => string);
+  /** A script of the folder public/ that the page needs beside the shop's. */
+  readonly script?: string;
   readonly status?: number;
   /** Whether the view belongs to the visitor's journey. Default true. */
   readonly recorded?: boolean;
-  /** The page's own part. `csrf` is the hidden field that each of its forms needs. */
-  content(csrf: Html): Html;
+  /** The page's own part. `csrf` is the hidden field that each of its forms needs, `t` puts texts into the visitor's language. */
+  content(csrf: Html, t: Translate): Html;
 }
 
 /** Shows a page: with the waiting messages, and with a note of it in the visitor's trail. */
@@ -29,7 +32,11 @@ export async function showPage(shop: Shop, request: Request, response: Response,
   const csrf = html`<input type="hidden" name="_csrf" value="${await session.csrfToken()}">`;
   const { cart, preferences } = session.data;
   const account = shop.account(request);
+  const { language, t } = translationFor(shop, request);
   const frame = {
+    language,
+    t,
+    script: shown.script,
     account,
     cartCount: cart.reduce((sum, line) => sum + line.quantity, 0),
     flashes: await session.takeFlash(),
@@ -40,7 +47,9 @@ export async function showPage(shop: Shop, request: Request, response: Response,
   response
     .status(status)
     .type("html")
-    .send(page(shown.title, shown.content(csrf), frame).toString());
+    .send(
+      page(typeof shown.title === "string" ? t(shown.title) : shown.title(t), shown.content(csrf, t), frame).toString(),
+    );
 }
 
 /** After a form: another page, so that a reload sends nothing twice, with a message. For all others: JSON. */
@@ -48,12 +57,25 @@ export function answer(
   shop: Shop,
   request: Request,
   response: Response,
-  options: { readonly json: object; readonly status?: number; readonly goTo: string; readonly message?: string },
+  options: {
+    readonly json: object;
+    readonly status?: number;
+    readonly goTo: string;
+    readonly message?: (t: Translate) => string;
+  },
 ): void {
   const { json, status = 200, goTo, message } = options;
   if (!wantsHtml(request)) return void response.status(status).json(json);
-  if (message !== undefined) shop.session(request).flash("done", message);
+  if (message !== undefined) shop.session(request).flash("done", message(translationFor(shop, request).t));
   response.redirect(303, goTo);
+}
+
+/** In the language of the request's visitor. */
+function translationFor(shop: Shop, request: Request): Translation {
+  const known = shop.account(request) !== undefined;
+  return translation(
+    languageOf(request, known ? (shop.session(request).data.preferences.language ?? "auto") : undefined),
+  );
 }
 
 /** Preferences may hold anything. */

@@ -3,6 +3,7 @@ import { identify, register } from "../accounts.ts";
 import { wantsHtml } from "../answers.ts";
 import { browserPreferences, takePreferences } from "../browser-preferences.ts";
 import { newCredentials } from "../input.ts";
+import type { Translate } from "../language.ts";
 import { loginPage, registerPage } from "../pages/accounts.ts";
 import { answer, type Page, showPage } from "../pages/show.ts";
 import { Problem } from "../problems.ts";
@@ -20,16 +21,15 @@ export function accountRoutes(shop: Shop): Router {
     formAgain(shop, registerPage, async (req, res) => {
       const account = await register(shop.database, newCredentials(req.body));
       if (account === undefined) throw new Problem(409, "This username is taken.");
-      const message = "Your account is ready. You can log in now.";
-      answer(shop, req, res, { json: { success: true }, status: 201, goTo: "/login", message });
+      answer(shop, req, res, { json: { success: true }, status: 201, goTo: "/login", message: ready });
     }),
   );
 
   router.get("/login", (req, res) => {
     const wasSent = shop.session(req).data.returnTo !== undefined;
     const again = shop.account(req) !== undefined;
-    const problem = again ? "Please log in again to do this." : "Please log in first.";
-    return showPage(shop, req, res, loginPage(wasSent ? { problem } : {}));
+    const reason = again ? "Please log in again to do this." : "Please log in first.";
+    return showPage(shop, req, res, loginPage(wasSent ? { reason } : {}));
   });
 
   router.post(
@@ -38,11 +38,16 @@ export function accountRoutes(shop: Shop): Router {
       const account = await identify(shop.database, req.body);
       const session = shop.session(req);
       const remember = req.body.remember === true || req.body.remember === "on";
+      const { username } = account;
       await session.login(account.id, { methods: ["pwd"], remember });
       takePreferences(shop.database, session, account.id, browserPreferences.readStamped(req));
       const goTo = session.data.returnTo ?? "/";
       delete session.data.returnTo;
-      answer(shop, req, res, { json: { success: true }, goTo, message: `Good to see you, ${account.username}.` });
+      answer(shop, req, res, {
+        json: { success: true },
+        goTo,
+        message: (t) => t("Good to see you, {username}.", { username }),
+      });
     }),
   );
 
@@ -64,6 +69,8 @@ export function accountRoutes(shop: Shop): Router {
 
   return router;
 }
+
+const ready = (t: Translate): string => t("Your account is ready. You can log in now.");
 
 /** When a form cannot be accepted it is shown again, with what was typed (but the password) and what is wrong. */
 function formAgain(

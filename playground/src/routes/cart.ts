@@ -25,7 +25,11 @@ export function cartRoutes(shop: Shop): Router {
     if (line) line.quantity += quantity;
     else cart.push({ productId, quantity });
 
-    answer(shop, req, res, { json: { cart }, goTo: "/cart", message: `${product.name} is in your cart.` });
+    answer(shop, req, res, {
+      json: { cart },
+      goTo: "/cart",
+      message: (t) => t("{name} is in your cart.", { name: product.name }),
+    });
   });
 
   router.get("/cart", async (req, res) => {

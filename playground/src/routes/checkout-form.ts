@@ -6,7 +6,7 @@ import { answer, showPage } from "../pages/show.ts";
 import { Problem } from "../problems.ts";
 import type { Shop } from "../shop.ts";
 import { FIELDS, isReachable, isStep, openStep, readStep, STEPS, type Step, stepAfter } from "../steps.ts";
-import { THANKS } from "./checkout.ts";
+import { thanks } from "./checkout.ts";
 
 type StepRequest = Request<{ step: string }>;
 
@@ -65,7 +65,7 @@ export function checkoutFormRoutes(shop: Shop): Router {
     if (step === "review") {
       const account = shop.requireAccount(req, pathOf("review"));
       const order = await checkOut(shop, shop.session(req), account);
-      return answer(shop, req, res, { json: { order }, goTo: "/orders", message: THANKS });
+      return answer(shop, req, res, { json: { order }, goTo: "/orders", message: thanks });
     }
 
     try {

@@ -1,11 +1,12 @@
 import { Router } from "express";
 import { wantsHtml } from "../answers.ts";
 import { checkOut } from "../checkout.ts";
+import type { Translate } from "../language.ts";
 import { ordersPage } from "../pages/orders.ts";
 import { answer, showPage } from "../pages/show.ts";
 import type { Shop } from "../shop.ts";
 
-export const THANKS = "Thank you. Your order is placed.";
+export const thanks = (t: Translate): string => t("Thank you. Your order is placed.");
 
 export function checkoutRoutes(shop: Shop): Router {
   const router = Router();
@@ -13,7 +14,7 @@ export function checkoutRoutes(shop: Shop): Router {
   router.post("/checkout", async (req, res) => {
     const account = shop.requireAccount(req, "/cart");
     const order = await checkOut(shop, shop.session(req), account);
-    answer(shop, req, res, { json: { order }, goTo: "/orders", message: THANKS });
+    answer(shop, req, res, { json: { order }, goTo: "/orders", message: thanks });
   });
 
   router.get("/orders", async (req, res) => {

@@ -29,14 +29,18 @@ export function deviceRoutes(shop: Shop): Router {
     if (req.params.id === own.id) await own.logout();
     else if (!(await ofUser.revoke(req.params.id, { by: own }).catch(loginAgain).catch(unlisted)))
       throw new Problem(404, "You have no such session.");
-    answer(shop, req, res, { json: { success: true }, goTo: PATH, message: "Logged out there." });
+    answer(shop, req, res, { json: { success: true }, goTo: PATH, message: (t) => t("Logged out there.") });
   };
   router.delete("/sessions/:id", revoke);
 
   const revokeOthers = async (req: Request<never>, res: Response) => {
     const own = shop.session(req);
     const revoked = await sessionsOf(req).revokeAll({ by: own, except: own.id }).catch(loginAgain);
-    answer(shop, req, res, { json: { success: true, revoked }, goTo: PATH, message: "Logged out everywhere else." });
+    answer(shop, req, res, {
+      json: { success: true, revoked },
+      goTo: PATH,
+      message: (t) => t("Logged out everywhere else."),
+    });
   };
   router.delete(PATH, revokeOthers);
 

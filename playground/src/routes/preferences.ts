@@ -1,6 +1,6 @@
 import { Router } from "express";
 import { wantsHtml } from "../answers.ts";
-import { takePreferences } from "../browser-preferences.ts";
+import { keepPreferences, takePreferences } from "../browser-preferences.ts";
 import { fields, mergedPreferences, preferences } from "../input.ts";
 import { preferencesPage } from "../pages/preferences.ts";
 import { answer, showPage } from "../pages/show.ts";
@@ -21,10 +21,12 @@ export function preferenceRoutes(shop: Shop): Router {
   router.post(PATH, (req, res) => {
     const account = shop.requireAccount(req, PATH);
     const added = preferences(req.body);
-    takePreferences(shop.database, shop.session(req), account.id, { theme: [added.theme, shop.clock.now()] });
+    const now = shop.clock.now();
+    const chosen = Object.entries(added).map(([name, value]) => [name, [value, now]]);
+    keepPreferences(shop.database, account.id, Object.fromEntries(chosen));
     // Two tabs may save at the same time, even through two servers: both are merged.
     shop.session(req).update("preferences", (old) => mergedPreferences(old, added));
-    answer(shop, req, res, { json: { success: true }, goTo: PATH, message: "Saved." });
+    answer(shop, req, res, { json: { success: true }, goTo: PATH, message: (t) => t("Saved.") });
   });
 
   // What the browser has chosen meets what the user chose elsewhere.

@@ -2,9 +2,21 @@ import { accessTokenOf, requireAccessToken, tokenRoute } from "coatcheck/express
 import type { SessionTokens } from "coatcheck/tokens";
 import { type Request, Router } from "express";
 import { identify } from "../accounts.ts";
+import { showPage } from "../pages/show.ts";
+import { tokensPage } from "../pages/tokens.ts";
 import type { problemAnswers } from "../problem-answers.ts";
 import { Problem } from "../problems.ts";
 import type { Shop } from "../shop.ts";
+
+/** The page on which a browser is such a client. */
+export function tokenPageRoutes(shop: Shop): Router {
+  const router = Router();
+  router.get("/tokens", (req, res) => {
+    const { username } = shop.requireAccount(req, "/tokens");
+    return showPage(shop, req, res, tokensPage(username));
+  });
+  return router;
+}
 
 /** The same accounts for clients that carry an access token: login, profile, refresh, logout, and the keys to verify with. */
 export function tokenRoutes(shop: Shop, tokens: SessionTokens, onError: ReturnType<typeof problemAnswers>): Router {
