@@ -221,6 +221,57 @@ describeWithService("chromium", async ({ url: program }) => {
     expect(await status(page)).toMatchObject({ status: "expired" });
   });
 
+  it("a refresh that is refused with OAuth's 400 ends the session; another 400 does not", async () => {
+    const [page] = await browser.tabs(1, server.url);
+    await makeClient(page, TOKEN_ROUTES);
+    const refuse = (body: object) =>
+      server.interruptWith((request, response) => {
+        if (request.url !== "/token/refresh") return false;
+        response.writeHead(400, { "Content-Type": "application/json" }).end(JSON.stringify(body));
+        return true;
+      });
+    refuse({ error: "invalid_grant" });
+    await page?.evaluate(() => window.kept.client.check());
+    expect(await status(page)).toEqual({ status: "anonymous" });
+    await login(page);
+    server.expireAccessTokens();
+    refuse({ error: "too large" });
+    expect((await send(page, "/token/profile"))?.[0]).toBe(400);
+    expect(await status(page)).toMatchObject({ status: "signed-in" });
+    refuse({ error: "invalid_grant" });
+    expect((await send(page, "/token/profile"))?.[0]).toBe(401);
+    expect(await status(page)).toMatchObject({ status: "expired", userId: "ada" });
+    server.interruptWith(undefined);
+  });
+
+  it("two sessions in one browser know nothing of each other: no token, no logout, no state", async () => {
+    const [one, two] = await browser.tabs(2, server.url);
+    await makeClient(one);
+    await login(one);
+    await one?.evaluate((routes) => {
+      const isText = (value: unknown): value is string => typeof value === "string";
+      window.coatcheck.localState<string>("draft", { initial: "", schema: isText }).set("private");
+      window.kept.other = window.coatcheck.createClient({ routes, ownsState: false });
+    }, TOKEN_ROUTES);
+    await two?.evaluate((routes) => {
+      window.kept = { client: window.coatcheck.createClient({ routes, ownsState: false }) };
+    }, TOKEN_ROUTES);
+    const credentials = { user: "ada", password: "right" };
+    await one?.evaluate((credentials) => window.kept.other.login(credentials), credentials);
+    await until(two as Page, () => window.kept.client.session.get().status === "signed-in");
+    server.takeAsked();
+    expect((await send(one, "/things"))?.[0]).toBe(200);
+    expect(await one?.evaluate(() => window.kept.history)).toEqual(["signed-in"]);
+    await one?.context().setOffline(true);
+    await one?.evaluate(() => window.kept.other.logout());
+    await until(two as Page, () => window.kept.client.session.get().status === "anonymous");
+    await one?.context().setOffline(false);
+    // The logout that was due has not taken the first session along.
+    expect((await send(one, "/things"))?.[0]).toBe(200);
+    expect(await one?.evaluate(() => localStorage.getItem("coatcheck|ada|draft"))).toContain("private");
+    expect(await one?.evaluate(() => window.kept.history)).toEqual(["signed-in"]);
+  });
+
   it("ST-04: a logout without network empties two tabs at once, and reaches the server later", async () => {
     const [one, two] = await browser.tabs(2, server.url);
     for (const page of [one, two]) {
