@@ -28,6 +28,7 @@ describeWithService("chromium", async ({ url: program }) => {
     await logIn(first, url);
     const page = await open(profile);
     await has(page, "anonymous");
+    expect(await page.isVisible("[data-logout]")).toBe(false);
 
     const tokens: string[] = [];
     const urls: string[] = [];
@@ -55,6 +56,7 @@ describeWithService("chromium", async ({ url: program }) => {
     expect(await page.inputValue('[data-tokens-login] input[name="password"]')).toBe("");
 
     await logInForTokens(page);
+    expect(await page.isVisible("[data-tokens-login]")).toBe(false);
     await look();
     await page.click("[data-fetch]");
     await until(page, () => document.querySelector('[data-of-profile="username"]')?.textContent === "ada");
