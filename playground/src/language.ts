@@ -64,7 +64,7 @@ const GERMAN = {
   "For the way out": "Für den Weg nach draußen",
   Quantity: "Menge",
   "Quantity of {name}": "Menge von {name}",
-  Add: "In den Korb",
+  Add: "Kaufen",
   "Add {name} to the cart": "{name} in den Korb legen",
   "{name} is in your cart.": "{name} liegt in Ihrem Warenkorb.",
 
