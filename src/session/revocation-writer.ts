@@ -1,7 +1,7 @@
 import type { RevocationLog } from "../stores/revocation-log.ts";
 import type { Clock, Duration, Instant } from "./clock.ts";
 import type { SessionEvents } from "./events.ts";
-import type { SessionRecord } from "./record.ts";
+import type { RevocationSubject } from "./revocation.ts";
 import { RevocationFeed, type RevocationFeedOptions } from "./revocation-feed.ts";
 import type { SessionId } from "./token.ts";
 
@@ -54,9 +54,9 @@ export class RevocationWriter {
     return this.#feed !== undefined;
   }
 
-  /** Whether a session has ended, as far as is known without asking. */
-  hasEnded({ id, userId, meta }: SessionRecord): boolean {
-    return this.#feed?.isRevoked({ sessionId: id, userId, issuedAt: meta.secretAt }) === true;
+  /** Whether it is revoked, as far as is known without asking. */
+  isRevoked(subject: RevocationSubject): boolean {
+    return this.#feed?.isRevoked(subject) === true;
   }
 
   /**

@@ -4,6 +4,7 @@ import { presentTexts, type SessionCore } from "./core.ts";
 import { SessionConflictError, StoreUnavailableError } from "./errors.ts";
 import { checkedFlashes } from "./flashes.ts";
 import { applyPatch, type SessionMeta, type SessionRecord } from "./record.ts";
+import { copyOf } from "./revocation.ts";
 import { hashSecret, newSecret, newSessionId, type SecretHash, type SessionSecret, sameHash } from "./token.ts";
 import { type Change, everything, type Keep, type Texts, type UnitOfWork } from "./unit-of-work.ts";
 import { endOld } from "./upgrade.ts";
@@ -136,7 +137,7 @@ export async function update(
     const { patch } = change;
     if (strategy.writesToClient(record)) work.assertCanSend("A change of a sealed session");
     if (rotated?.forSecurity && patch.meta !== undefined) {
-      if (revocations.hasEnded(record)) throw work.late("gone");
+      if (revocations.isRevoked(copyOf(record))) throw work.late("gone");
       await revocations.sessionRotates(record.id, patch.meta.secretAt);
     }
     const begun = clock.now();
