@@ -16,7 +16,7 @@ import { AUDIENCE, ISSUER } from "./support.ts";
 interface Server {
   /** The store as another process sees it. */
   open(): Promise<SessionStore>;
-  close(): Promise<unknown>;
+  close(): Promise<void>;
 }
 
 /** What a process has of one issuer's tokens. */
