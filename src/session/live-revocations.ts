@@ -57,6 +57,13 @@ export class LiveRevocations {
     );
   }
 
+  /** From which instant on a new session, of this user or of nobody, is spared by all that is known. */
+  liveFrom(userId: string | undefined): Instant {
+    const ofUser = userId === undefined ? undefined : this.#byUser.get(userId);
+    const epochs = [...this.#everyone.epochs, ...(ofUser?.epochs ?? [])];
+    return Math.max(Number.NEGATIVE_INFINITY, ...epochs.map(({ before }) => before));
+  }
+
   /** Forgets what revokes nothing that lives any more. */
   forgetExpired(now: Instant): void {
     for (const dead of [this.#bySession, this.#byUser])

@@ -98,7 +98,7 @@ export class RevocationFeed {
   }
 
   /**
-   * The same, but minds whether the feed is behind: then `whenBehind` says what happens. The answer is a promise only when
+   * `isRevoked`, but minds whether the feed is behind: then `whenBehind` says what happens. The answer is a promise only when
    * the log has to be read.
    *
    * @throws StoreUnavailableError under `"ask-store"`, when the feed is behind and the log cannot be read
@@ -111,6 +111,11 @@ export class RevocationFeed {
     if (this.#whenBehind === "ask-store") return this.catchUp().then(judge);
     // A process that has just begun knows in a moment what it now knows nothing of.
     return this.#freshAt === undefined && this.#reading !== undefined ? this.#reading.then(judge, judge) : false;
+  }
+
+  /** From which instant on a new session, of this user or of nobody, is spared by all that is known. */
+  liveFrom(userId: string | undefined): Instant {
+    return this.#live.liveFrom(userId);
   }
 
   /** When the log was last known to hold nothing that the feed does not know. `undefined`: never yet. */

@@ -1,7 +1,7 @@
 import type { RevocationLog } from "../stores/revocation-log.ts";
 import type { Clock, Duration, Instant } from "./clock.ts";
 import type { SessionEvents } from "./events.ts";
-import type { SessionRecord } from "./record.ts";
+import type { RevocationSubject } from "./revocation.ts";
 import { RevocationFeed, type RevocationFeedOptions } from "./revocation-feed.ts";
 import type { SessionId } from "./token.ts";
 
@@ -54,9 +54,18 @@ export class RevocationWriter {
     return this.#feed !== undefined;
   }
 
-  /** Whether a session has ended, as far as is known without asking. */
-  hasEnded({ id, userId, meta }: SessionRecord): boolean {
-    return this.#feed?.isRevoked({ sessionId: id, userId, issuedAt: meta.secretAt }) === true;
+  /** Whether it is revoked, as far as is known without asking. */
+  isRevoked(subject: RevocationSubject): boolean {
+    return this.#feed?.isRevoked(subject) === true;
+  }
+
+  /**
+   * When a secret that is made now, for a session of this user or of nobody, counts as issued: now, but later than every
+   * revocation of theirs that is known here and than the secret `before` it, even those of this very millisecond.
+   */
+  secretAt(userId: string | undefined, before = Number.NEGATIVE_INFINITY): Instant {
+    const now = this.#clock.now();
+    return this.#feed === undefined ? now : Math.max(now, this.#feed.liveFrom(userId), before + 1);
   }
 
   /** A session is about to end. */
@@ -90,10 +99,16 @@ export class RevocationWriter {
     remove: () => Promise<Result>,
     entry: (before: Instant) => Parameters<RevocationFeed["publish"]>[0],
   ): Promise<Result> {
-    await this.#feed?.publish(entry(this.#clock.now()));
+    const publish = async () => this.#feed?.publish(entry(this.#afterNow()));
+    await publish();
     const result = await remove();
-    await this.#feed?.publish(entry(this.#clock.now()));
+    await publish();
     return result;
+  }
+
+  /** What was issued in this very millisecond is dead too. */
+  #afterNow(): Instant {
+    return this.#clock.now() + 1;
   }
 
   #until(): Instant {

@@ -1,4 +1,5 @@
 import type { Instant } from "./clock.ts";
+import type { SessionRecord } from "./record.ts";
 import type { SessionId } from "./token.ts";
 
 /** Copies of one session are dead: access tokens, sealed cookies, snapshots. */
@@ -44,3 +45,10 @@ export interface RevocationSubject {
    */
   readonly issuedAt: Instant;
 }
+
+/** Any copy of this record. */
+export const copyOf = ({ id, userId, meta }: SessionRecord): RevocationSubject => ({
+  sessionId: id,
+  userId,
+  issuedAt: meta.secretAt,
+});

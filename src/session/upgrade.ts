@@ -124,7 +124,7 @@ export class Upgrade {
     { device }: Connection,
     report: Report,
   ): Promise<SessionRecord | undefined> {
-    const { clock, lifetime, strategy, users } = this.#core;
+    const { clock, lifetime, revocations, strategy, users } = this.#core;
     const old = await this.#guard("upgradeFrom.read", () => ticket.read(clock.now()))();
     if (old === undefined) return undefined;
     const userId = checkedUserId(this.#source.userId(old.data));
@@ -132,7 +132,7 @@ export class Upgrade {
     const secret = await firstSecret(ticket, id);
     const now = clock.now();
     const meta = {
-      secretAt: now,
+      secretAt: revocations.secretAt(userId),
       device,
       upgradedFrom: ticket.key,
       ...(lifetime.remembers(old.kept) ? { remember: true } : undefined),

@@ -4,6 +4,7 @@ import { presentTexts, type SessionCore } from "./core.ts";
 import { SessionConflictError, StoreUnavailableError } from "./errors.ts";
 import { checkedFlashes } from "./flashes.ts";
 import { applyPatch, type SessionMeta, type SessionRecord } from "./record.ts";
+import { copyOf } from "./revocation.ts";
 import { hashSecret, newSecret, newSessionId, type SecretHash, type SessionSecret, sameHash } from "./token.ts";
 import { type Change, everything, type Keep, type Texts, type UnitOfWork } from "./unit-of-work.ts";
 import { endOld } from "./upgrade.ts";
@@ -26,7 +27,7 @@ export interface NewLogin {
 /** Stores a new record and goes on as its session. When that fails, the session is as it was. */
 export async function create(work: UnitOfWork, operation: string, login?: NewLogin): Promise<void> {
   work.assertCanSend(operation);
-  const { clock, lifetime, schema, strategy } = work.core;
+  const { clock, lifetime, revocations, schema, strategy } = work.core;
   const id = login === undefined ? work.id : newSessionId();
   const secret = (login === undefined ? work.secret : undefined) ?? newSecret();
   const secretHash = await hashSecret(secret);
@@ -35,7 +36,7 @@ export async function create(work: UnitOfWork, operation: string, login?: NewLog
   const flashed = work.flashes.length;
   const flashes = login?.flashes === false ? [] : work.flashes.slice();
   const meta: SessionMeta = {
-    secretAt: now,
+    secretAt: revocations.secretAt(login?.userId),
     device: work.connection.device,
     ...login?.meta,
     ...(flashes.length === 0 ? undefined : { flashes: checkedFlashes(flashes) }),
@@ -82,7 +83,7 @@ export async function rotate(
   await endOld(work);
   const secret = newSecret();
   const secretHash = await hashSecret(secret);
-  const { clock, lifetime } = work.core;
+  const { clock, lifetime, revocations } = work.core;
   const make = (record: SessionRecord, texts: Texts): Change | undefined => {
     const now = clock.now();
     // Another request has renewed it already.
@@ -90,15 +91,15 @@ export async function rotate(
     const changes = work.changes(record, texts);
     const { previousUntil: _, upgradedFrom: __, ...meta } = changes?.patch.meta ?? record.meta;
     const changed = change?.(meta, now);
+    const userId = changed?.userId ?? record.userId;
     const rotated: SessionMeta = {
       ...meta,
       ...changed?.meta,
-      secretAt: now,
+      secretAt: revocations.secretAt(userId, record.meta.secretAt),
       previousSecretHash: record.secretHash,
       ...(graceUntil === undefined ? undefined : { previousUntil: graceUntil }),
     };
     const expiresAt = lifetime.deadline({ createdAt: record.createdAt, meta: rotated }, now);
-    const userId = changed?.userId ?? record.userId;
     return { ...changes, patch: { ...changes?.patch, userId, meta: rotated, secretHash, seenAt: now, expiresAt } };
   };
   return update(work, make, { secret, secretHash, forSecurity: graceUntil === undefined });
@@ -136,7 +137,7 @@ export async function update(
     const { patch } = change;
     if (strategy.writesToClient(record)) work.assertCanSend("A change of a sealed session");
     if (rotated?.forSecurity && patch.meta !== undefined) {
-      if (revocations.hasEnded(record)) throw work.late("gone");
+      if (revocations.isRevoked(copyOf(record))) throw work.late("gone");
       await revocations.sessionRotates(record.id, patch.meta.secretAt);
     }
     const begun = clock.now();

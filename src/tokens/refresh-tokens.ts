@@ -84,13 +84,13 @@ export class RefreshTokens {
    * @throws SessionLimitError, StoreUnavailableError
    */
   async create(userId: string, { clientId, scope, methods = [], device }: Grant): Promise<IssuedRefreshToken> {
-    const { users, lifetime } = this.#core;
+    const { users, lifetime, revocations } = this.#core;
     const token: RefreshToken = { id: newSessionId(), secret: newSecret(), family: newFamily() };
     const [secretHash, familyHash] = await Promise.all([hashSecret(token.secret), hashFamily(token)]);
     if (!(await users.hasRoom(userId, undefined))) throw this.#limitReached(userId);
     const now = this.#clock.now();
     const meta: RefreshRecord["meta"] = {
-      secretAt: now,
+      secretAt: revocations.secretAt(userId),
       authenticatedAt: now,
       methods,
       ...(device === undefined ? undefined : { device }),
@@ -221,7 +221,7 @@ export class RefreshTokens {
     const until = secretAt + this.#grace;
     const meta: SessionMeta = {
       ...record.meta,
-      secretAt: now,
+      secretAt: this.#core.revocations.secretAt(record.userId),
       previousSecretHash: record.secretHash,
       refresh: {
         familyHash: refresh.familyHash,

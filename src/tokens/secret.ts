@@ -1,10 +1,7 @@
 import { Buffer } from "node:buffer";
 import { createPublicKey } from "node:crypto";
-import { deflateRawSync } from "node:zlib";
+import { isGuessable } from "../session/guessable.ts";
 import { decodeBytes } from "./base64url.ts";
-
-/** Random bytes cannot be compressed; a pattern shrinks below this. */
-const MIN_DEFLATED = 28;
 
 /**
  * The bytes of a secret from the configuration: a `Uint8Array`, or base64url text. Make one with
@@ -17,8 +14,7 @@ export function secretBytes(secret: Uint8Array | string): Buffer {
   const bytes = typeof secret === "string" ? fromText(secret) : Buffer.from(secret);
   if (bytes.length < 32) throw new TypeError(`a secret needs at least 32 random bytes; this one has ${bytes.length}`);
   if (isPublicKey(bytes)) throw new TypeError("a public key is no secret: anybody could sign with it");
-  const looksLikeWords = isWords(bytes.toString("latin1")) || (typeof secret === "string" && isWords(secret));
-  if (looksLikeWords || deflateRawSync(bytes).length < MIN_DEFLATED)
+  if (isGuessable(bytes, typeof secret === "string" ? secret : undefined))
     throw new TypeError("a secret has to come from a random generator: this one can be guessed");
   return bytes;
 }
@@ -27,11 +23,6 @@ function fromText(text: string): Buffer {
   const bytes = decodeBytes(text);
   if (bytes === undefined) throw new TypeError("a secret given as text has to be base64url, without padding");
   return bytes;
-}
-
-/** Passphrases and placeholders. Random bytes look like this about once in ten million, or less. */
-function isWords(text: string): boolean {
-  return /^(?:[a-z\s_.-]+|[A-Z\s_.-]+)$/.test(text) || /secret|password|changeme|placeholder|example/i.test(text);
 }
 
 /** A key that everybody has: as PEM, DER or JWK text (row JW-02). */

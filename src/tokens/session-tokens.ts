@@ -53,7 +53,7 @@ export class SessionTokens<Own extends string = never> extends Tokens<Own> {
   readonly #lifetime: Duration;
   readonly #refreshTokens: RefreshTokens;
   /** @internal What `tokenRoute` needs. */
-  readonly sessions: Pick<Sessions, "assertSameSite">;
+  readonly sessions: Pick<Sessions, "records" | "assertSameSite">;
   /** @internal */
   readonly refreshCookie: Transport;
 
@@ -61,7 +61,7 @@ export class SessionTokens<Own extends string = never> extends Tokens<Own> {
   constructor(
     settings: AccessTokenSettings,
     refreshTokens: RefreshTokens,
-    sessions: Pick<Sessions, "assertSameSite">,
+    sessions: Pick<Sessions, "records" | "assertSameSite">,
     refreshCookie: Transport,
   ) {
     super(settings);
@@ -110,7 +110,8 @@ export class SessionTokens<Own extends string = never> extends Tokens<Own> {
   /**
    * An access token for a session with a cookie, so that its user can call other services. It dies with the session.
    *
-   * @throws TypeError when nobody is logged in; SessionEndedError for a request whose own token was rotated out
+   * @throws TypeError when nobody is logged in; SessionEndedError for a request whose own token was rotated out, or whose
+   *   session has ended meanwhile
    */
   issue(
     session: LoggedInSession,
@@ -119,6 +120,10 @@ export class SessionTokens<Own extends string = never> extends Tokens<Own> {
     const { userId, authenticatedAt, methods, id, secretAt, expiresAt } = session;
     if (userId === undefined) throw new TypeError("issue: nobody is logged in");
     if (session.readOnly) throw new SessionEndedError("rotated");
+    // A revocation is kept for the lifetime of the tokens from before it, not of later ones.
+    const { revocations } = this.sessions.records().core;
+    if (revocations.isRevoked({ sessionId: id, userId, issuedAt: secretAt as Instant }))
+      throw new SessionEndedError("gone");
     const { clientId = this.#clientId, scope, claims } = options;
     assertScope("issue", scope);
     const facts = { id, userId, secretAt, expiresAt, authenticatedAt, methods, scope, clientId };

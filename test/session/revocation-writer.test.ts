@@ -185,13 +185,36 @@ describe("LO-09: revocations are written", () => {
   });
 
   it("so that whoever logs in right afterwards is not revoked", async () => {
-    const { sessions, feed, clock, newClient } = await ada();
+    const { sessions, feed, clock, newClient, stored } = await ada();
     await sessions.forUser("ada").revokeAll();
     await sessions.revokeEveryone();
     const client = newClient();
     await client.request((session) => session.login("ada"), post);
     await clock.advance(0);
-    expect(feed.isRevoked({ sessionId: idOf(client.token), userId: "ada", issuedAt: clock.now() })).toBe(false);
+    const issuedAt = (await stored(idOf(client.token)))?.meta.secretAt as number;
+    expect(feed.isRevoked({ sessionId: idOf(client.token), userId: "ada", issuedAt })).toBe(false);
+    expect(feed.isRevoked({ sessionId: idOf(client.token), userId: "ada", issuedAt: issuedAt - 1 })).toBe(true);
+  });
+
+  it("so that nothing survives that was given out in the very millisecond of the revocation", async () => {
+    for (const end of ["revokeAll", "revokeEveryone"] as const) {
+      const { sessions, feed, copy, clock } = await ada();
+      const issued = copy();
+      await (end === "revokeAll" ? sessions.forUser("ada").revokeAll() : sessions.revokeEveryone());
+      await clock.advance(0);
+      expect(feed.isRevoked(issued)).toBe(true);
+    }
+  });
+
+  it("RN-01: so that a copy under the old secret dies although the new one is of the same millisecond", async () => {
+    const { client, feed, id, clock, stored } = await ada();
+    const secretAt = async () => (await stored(id))?.meta.secretAt as number;
+    await client.request((session) => session.renew(), post);
+    const first = await secretAt();
+    await client.request((session) => session.renew(), post);
+    await clock.advance(0);
+    expect(feed.isRevoked({ sessionId: id, userId: "ada", issuedAt: first })).toBe(true);
+    expect(feed.isRevoked({ sessionId: id, userId: "ada", issuedAt: await secretAt() })).toBe(false);
   });
 
   it("CC-04: not of a session that belongs to another user", async () => {

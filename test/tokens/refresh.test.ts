@@ -502,6 +502,19 @@ describe("an access token for a session with a cookie", () => {
     expect(await accepted(tokens, accessToken)).toBe(false);
   });
 
+  it("LO-09: is not made by a handler that is still at work when the session has ended", async () => {
+    for (const end of ["logout", "revokeAll"] as const) {
+      const { sessions, tokens, client, clock } = await loggedIn();
+      const copy = client.copy();
+      await copy.request(async (session) => {
+        if (end === "logout") await client.request((other) => other.logout());
+        else await sessions.forUser("ada").revokeAll();
+        await clock.advance(minutes(2));
+        expect(() => tokens.issue(session)).toThrow(SessionEndedError);
+      });
+    }
+  });
+
   it("does not outlive the session", async () => {
     const { issue } = await loggedIn({ sessions: { lifetime: { idle: minutes(2) } } });
     expect((await issue()).expiresIn).toBe(120);

@@ -2,7 +2,7 @@ import type { Instant } from "../../session/clock.ts";
 import { base64url } from "../../session/crypto.ts";
 import { CookieTooLargeError } from "../../session/errors.ts";
 import { applyPatch, type LeaseRequest, type SessionPatch, type SessionRecord } from "../../session/record.ts";
-import type { RevocationSubject } from "../../session/revocation.ts";
+import { copyOf } from "../../session/revocation.ts";
 import type { RevocationFeed } from "../../session/revocation-feed.ts";
 import { formatToken, hashSecret, parseToken, type SessionId, type SessionSecret } from "../../session/token.ts";
 import type { SessionStore } from "../../stores/store.ts";
@@ -166,13 +166,6 @@ class Sealed implements Strategy {
     return new CookieTooLargeError("sealed session", token.length, this.#maxToken, advice);
   }
 }
-
-/** What the revocation feed is asked about. */
-const copyOf = ({ id, userId, meta }: SessionRecord): RevocationSubject => ({
-  sessionId: id,
-  userId,
-  issuedAt: meta.secretAt,
-});
 
 const isSpilled = ({ meta }: SessionRecord): boolean => meta.spilled === true;
 const spilled = (record: SessionRecord): SessionRecord => ({ ...record, meta: { ...record.meta, spilled: true } });

@@ -1,6 +1,7 @@
 import type { CacheContext, Copied, MakeCache, SessionCache } from "../../session/client-copy.ts";
 import { type Clock, type Duration, type Instant, minutes, seconds } from "../../session/clock.ts";
 import type { SessionRecord } from "../../session/record.ts";
+import { copyOf } from "../../session/revocation.ts";
 import type { RevocationFeed } from "../../session/revocation-feed.ts";
 import { hashSecret, parseToken, type SecretHash, sameHash } from "../../session/token.ts";
 import type { NamedCookie, RequestFacts, ResponseChanges, Transport } from "../../session/transport.ts";
@@ -101,10 +102,10 @@ class SnapshotCookie implements SessionCache {
   }
 
   /** While the feed is behind, the store is asked. */
-  #isRevoked({ id, userId, meta }: SessionRecord): boolean {
+  #isRevoked(record: SessionRecord): boolean {
     if (this.#feed === undefined) return false;
     this.#feed.start();
-    return this.#feed.behind || this.#feed.isRevoked({ sessionId: id, userId, issuedAt: meta.secretAt });
+    return this.#feed.behind || this.#feed.isRevoked(copyOf(record));
   }
 }
 

@@ -23,6 +23,7 @@ describe("sealing keys", () => {
       [["0".repeat(64)], /can be guessed/],
       [["changeme-changeme-changeme-changeme-changeme-0"], /base64url|can be guessed/],
       [[new Uint8Array(64)], /can be guessed/],
+      [[Buffer.concat([key(1).slice(0, 16), key(1).slice(0, 16), key(1).slice(0, 16)])], /can be guessed/],
       [[42], /base64url text|missing/],
       [[good, good], /named twice/],
       [[good, key(1)], /named twice/],
