@@ -2,7 +2,7 @@ import { Router } from "express";
 import { wantsHtml } from "../answers.ts";
 import { checkOut } from "../checkout.ts";
 import { ordersPage } from "../pages/orders.ts";
-import { answer, showPage } from "../pages/show.ts";
+import { answer, showData, showPage } from "../pages/show.ts";
 import type { Shop } from "../shop.ts";
 
 export const THANKS = "Thank you. Your order is placed.";
@@ -19,7 +19,7 @@ export function checkoutRoutes(shop: Shop): Router {
   router.get("/orders", async (req, res) => {
     const orders = shop.database.ordersOf(shop.requireAccount(req, "/orders").id);
     if (wantsHtml(req)) return showPage(shop, req, res, ordersPage(orders, shop.clock.now()));
-    res.json({ orders });
+    showData(shop, req, res, { orders });
   });
 
   return router;
