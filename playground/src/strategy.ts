@@ -1,8 +1,8 @@
 import { randomBytes } from "node:crypto";
-import { mkdirSync, readFileSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import type { SessionsOptions } from "coatcheck";
 import { sealed, snapshotCookie } from "coatcheck/sealed";
+import { keptText } from "./kept-text.ts";
 import type { Visit } from "./visit.ts";
 
 /** The ways to keep sessions that the shop knows. Its handlers are the same under each. */
@@ -24,14 +24,7 @@ export function keeping(
   }
 }
 
-/** The key in the data folder. Made when it is first needed, so that a restart keeps everybody logged in. */
+/** The key in the data folder, so that a restart keeps everybody logged in. */
 export function ownKey(dataDir: string): string {
-  const path = join(dataDir, "seal.key");
-  mkdirSync(dataDir, { recursive: true });
-  try {
-    writeFileSync(path, randomBytes(32).toString("base64url"), { mode: 0o600, flag: "wx" });
-  } catch (error) {
-    if ((error as NodeJS.ErrnoException).code !== "EEXIST") throw error;
-  }
-  return readFileSync(path, "utf8").trim();
+  return keptText(join(dataDir, "seal.key"), () => randomBytes(32).toString("base64url")).trim();
 }

@@ -97,6 +97,7 @@ export async function revoke(job: Job, { id, userId, all, yes, ask }: RevokeOpti
     count = await store.removeByUser(userId);
   } else {
     if (!(await agreed("every session of everybody"))) return 1;
+    await store.remove(CLEAN_UP_CLAIM);
     count = await store.removeAll();
   }
   output.out(job.json ? JSON.stringify({ revoked: count }) : `${count} ended`);

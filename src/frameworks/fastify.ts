@@ -60,7 +60,8 @@ type WithRegistered = { [registered]?: ReadonlySet<unknown> };
  * one.
  */
 export const sessionPlugin: FastifyPluginCallback<FastifyOptions> = (fastify, options, done) => {
-  const { sessions, onError = answerOrPassOn, passive, turns, crossSite, storeDown } = options;
+  const { sessions, passive, turns, crossSite, storeDown } = options;
+  const answer = answerWith(options);
   const general: RouteOptions = { passive, turns, crossSite, storeDown };
   const scope = fastify as WithRegistered;
   if (scope[registered]?.has(sessions))
@@ -74,10 +75,7 @@ export const sessionPlugin: FastifyPluginCallback<FastifyOptions> = (fastify, op
   fastify.addHook("onRequest", (request, reply, next) => {
     const own = request as WithVisits;
     const atClose = onClose(reply.raw);
-    const fail = (error: unknown) => {
-      if (reply.sent) answerError(error, request.raw, reply.raw);
-      else onError(error, request, reply);
-    };
+    const fail = (error: unknown) => answer(error, request, reply);
     sessions
       .open(fastifyRequest(request), { ...general, ...request.routeOptions.config?.coatcheck })
       .then((exchange) => {
@@ -190,6 +188,16 @@ function checked(
       return onError(error, request, reply);
     }
   };
+}
+
+/** Answers by `onError`. What that throws, at once or later, goes to the application's error handler. */
+function answerWith({ onError = answerOrPassOn }: Pick<FastifyOptions, "onError">) {
+  const answer = async (by: typeof onError, ...[error, request, reply]: Parameters<typeof onError>): Promise<void> => {
+    if (reply.sent) answerError(error, request.raw, reply.raw);
+    else await by(error, request, reply);
+  };
+  return (error: unknown, request: FastifyRequest, reply: FastifyReply): Promise<void> =>
+    answer(onError, error, request, reply).catch((failure) => answer(answerOrPassOn, failure, request, reply));
 }
 
 function answerOrPassOn(error: unknown, _request: FastifyRequest, reply: FastifyReply): unknown {

@@ -129,7 +129,7 @@ export function tokenRoute<Own extends string>(
   options: TokenRouteOptions & Pick<NodeOptions, "onError" | "trustProxy"> = {},
 ): (request: IncomingMessage | Http2ServerRequest, response: ServerResponse | Http2ServerResponse) => Promise<void> {
   const isTrusted = trustedProxies(options.trustProxy);
-  const { onError = answerError } = options;
+  const answer = answerWith(options);
 
   return async function tokenListener(anyRequest, anyResponse) {
     const [request, response] = [anyRequest as IncomingMessage, anyResponse as ServerResponse];
@@ -137,7 +137,7 @@ export function tokenRoute<Own extends string>(
       const endpoint = new TokenEndpoint(tokens, new NodeRequest(request, isTrusted), options);
       await sendTokens(endpoint, response, () => handler(endpoint, request));
     } catch (error) {
-      onError(error, request, response);
+      await answer(error, request, response);
     }
   };
 }

@@ -55,6 +55,11 @@ export class CleanUp {
     await this.#running?.catch(() => 0);
   }
 
+  /** Removes the claim, which is no session and must not count as one. The next run makes another. */
+  async forgetClaim(): Promise<void> {
+    await this.#store.remove(CLEAN_UP_CLAIM);
+  }
+
   #run(claim: () => Promise<Claim | undefined>): Promise<number> {
     this.#running ??= claim()
       .then((claimed) => (claimed === undefined ? 0 : this.#batches(claimed)))

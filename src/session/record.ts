@@ -67,9 +67,14 @@ export interface Lease {
   readonly until: Instant;
 }
 
-/** A wish for a lease, sent along with a read. */
-export interface LeaseRequest extends Lease {
+/** A wish for a lease. */
+export interface LeaseWish extends Lease {
   readonly now: Instant;
+}
+
+/** A wish for a lease, sent along with a read by who presents this secret. */
+export interface LeaseRequest extends LeaseWish {
+  readonly secretHash: SecretHash;
 }
 
 /** What a store keeps. Immutable: a store may hand out the same object twice, and nobody changes one in place. */

@@ -150,9 +150,15 @@ export class Sessions<Data extends object = SessionDataShape> {
     try {
       await this.#core.upgrade?.endAll();
     } catch (error) {
-      await this.#core.users.revokeEveryone();
+      await this.#endNative();
       throw error;
     }
+    return this.#endNative();
+  }
+
+  async #endNative(): Promise<number> {
+    // A wrong count is no reason to leave anybody logged in.
+    await this.#cleanUp?.forgetClaim().catch(() => {});
     return this.#core.users.revokeEveryone();
   }
 

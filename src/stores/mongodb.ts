@@ -174,11 +174,12 @@ class Store implements MongodbStore {
   }
 }
 
-/** Takes the lease together with the document; one round trip more when somebody else has it. */
+/** Takes the lease together with the document; one round trip more when it is not granted. */
 async function readLeased(collection: MongodbCollection, id: SessionId, lease: LeaseRequest): Promise<object | null> {
   const [holder, until] = [toPlainText(lease.holder), lease.until];
   const others = { holder: { $ne: holder }, until: { $gt: lease.now } };
-  const filter = { _id: id, lease: { $not: { $elemMatch: others } } };
+  const { secretHash } = lease;
+  const filter = { _id: id, secretHash, lease: { $not: { $elemMatch: others } } };
   const update = { $set: { lease: [{ holder, until }] } };
   // includeResultMetadata: what version 5 of the driver answers differs by default.
   const options = { ...READING, ...UNHURRIED, returnDocument: "after", includeResultMetadata: false };
@@ -186,8 +187,9 @@ async function readLeased(collection: MongodbCollection, id: SessionId, lease: L
     const granted = (await collection.findOneAndUpdate(filter, update, options)) as object | null;
     if (granted !== null) return granted;
     const found = await collection.findOne({ _id: id }, READING);
-    const held = (found as { lease?: { until: number }[] } | null)?.lease?.some(({ until }) => until > lease.now);
+    const stored = found as { secretHash?: unknown; lease?: { until: number }[] } | null;
+    const held = stored?.lease?.some(({ until }) => until > lease.now);
     // Given back between the two: it can be had after all.
-    if (found === null || held || attempt === ATTEMPTS) return found;
+    if (stored?.secretHash !== secretHash || held || attempt === ATTEMPTS) return found;
   }
 }

@@ -188,14 +188,14 @@ class Store implements PostgresStore {
 
   /** Grants or refuses the lease and answers the row, whoever has it now. */
   #lease(id: SessionId, lease: LeaseRequest) {
-    const free = "lease_holder IS NULL OR lease_holder = $2 OR lease_until <= $4";
+    const granted = "secret_hash = $5 AND (lease_holder IS NULL OR lease_holder = $2 OR lease_until <= $4)";
     return this.#query(
       `UPDATE ${this.#names.table} SET
-         lease_holder = CASE WHEN ${free} THEN $2 ELSE lease_holder END,
-         lease_until = CASE WHEN ${free} THEN $3 ELSE lease_until END
+         lease_holder = CASE WHEN ${granted} THEN $2 ELSE lease_holder END,
+         lease_until = CASE WHEN ${granted} THEN $3 ELSE lease_until END
        WHERE id = $1 AND ${UNHURRIED}
        RETURNING ${COLUMNS}`,
-      [id, toPlainText(lease.holder), lease.until, lease.now],
+      [id, toPlainText(lease.holder), lease.until, lease.now, lease.secretHash],
     );
   }
 

@@ -204,7 +204,7 @@ class SqliteStore implements SessionStore {
       const record = recordOfRow(row);
       const taken =
         record.lease !== undefined && record.lease.holder !== lease.holder && lease.now < record.lease.until;
-      if (taken) return record;
+      if (taken || record.secretHash !== lease.secretHash) return record;
       statements.lease.run(toPlainText(lease.holder), lease.until, id);
       return { ...record, lease: { holder: lease.holder, until: lease.until } };
     });

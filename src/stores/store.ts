@@ -28,9 +28,10 @@ export interface SessionStore {
   /**
    * The record with this id, expired or not. `undefined` when there is none.
    *
-   * With `lease`, a store that grants leases does so in the same round trip, atomically: unless another holder has the
-   * lease at `lease.now`, it goes to `lease.holder` until `lease.until`. The record's `lease` tells who has it now. A
-   * store that grants none ignores the wish and answers without `lease`.
+   * With `lease`, a store that grants leases does so in the same round trip, atomically: if `lease.secretHash` is the
+   * record's and no other holder has the lease at `lease.now`, it goes to `lease.holder` until `lease.until`; so who
+   * knows no more than the public id keeps nobody waiting. The record's `lease` tells who has it now. A store that grants
+   * none ignores the wish and answers without `lease`.
    */
   read(id: SessionId, lease?: LeaseRequest): Promise<SessionRecord | undefined>;
 

@@ -1,5 +1,5 @@
 import type { Instant } from "../session/clock.ts";
-import type { LeaseRequest, SessionPatch, SessionRecord } from "../session/record.ts";
+import type { LeaseWish, SessionPatch, SessionRecord } from "../session/record.ts";
 import {
   formatToken,
   hashSecret,
@@ -36,18 +36,15 @@ export class ServerSide implements Strategy {
     return parseToken(text) !== undefined;
   }
 
-  async open(text: string, lease?: LeaseRequest): Promise<Opened> {
+  async open(text: string, lease?: LeaseWish): Promise<Opened> {
     const token = parseToken(text);
     if (token === undefined) return { outcome: "malformed" };
     const hashing = hashSecret(token.secret);
-    const record = await this.#store.read(token.id, lease);
-    if (record === undefined) return { outcome: "unknown", reason: "no-session" };
     const secretHash = typeof hashing === "string" ? hashing : await hashing;
+    const record = await this.#store.read(token.id, lease && { ...lease, secretHash });
+    if (record === undefined) return { outcome: "unknown", reason: "no-session" };
     const { secret } = token;
     if (sameHash(record.secretHash, secretHash)) return { outcome: "current", record, secret, secretHash };
-    // Whoever knows no more than a public id must not keep its session's requests waiting.
-    if (lease !== undefined && record.lease?.holder === lease.holder)
-      this.release(record, lease.holder).catch(() => {});
     const { previousSecretHash } = record.meta;
     if (previousSecretHash !== undefined && sameHash(previousSecretHash, secretHash))
       return { outcome: "previous", record, secret, secretHash };

@@ -1,5 +1,5 @@
 import type { Duration, Instant } from "../session/clock.ts";
-import type { LeaseRequest, SessionPatch, SessionRecord } from "../session/record.ts";
+import type { LeaseWish, SessionPatch, SessionRecord } from "../session/record.ts";
 import type { RevocationFeed } from "../session/revocation-feed.ts";
 import type { SecretHash, SessionSecret } from "../session/token.ts";
 import type { SessionStore } from "../stores/store.ts";
@@ -34,7 +34,7 @@ export interface Strategy {
   /** Whether the client holds the state, so that no write counts unless the head of a response carries it. */
   writesToClient(record: SessionRecord): boolean;
   /** `lease`: asks the store for the session's lease on the way. */
-  open(text: string, lease?: LeaseRequest): Promise<Opened>;
+  open(text: string, lease?: LeaseWish): Promise<Opened>;
   /** Keeps a new record; the token to send. */
   create(record: SessionRecord, secret: SessionSecret): Promise<string>;
   /** Reads the record again after `stale`. */

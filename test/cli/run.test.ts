@@ -1,7 +1,7 @@
 import { mkdtempSync, rmSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
-import { createSessions, days, type SessionId } from "coatcheck";
+import { createSessions, days, minutes, type SessionId } from "coatcheck";
 import { openStore, type SessionRecord } from "coatcheck/stores";
 import { signedInCookie, TestClock } from "coatcheck/testing";
 import { afterEach, beforeEach, describe, expect, it } from "vitest";
@@ -102,6 +102,15 @@ describe("coatcheck", () => {
     expect(asked).toEqual(["End 2 sessions of ada?", "End every session of everybody?"]);
     expect(await idsOf()).toHaveLength(3);
     expect((await coatcheck(["revoke", "--user", "ada"], async () => true)).out).toBe("2 ended");
+  });
+
+  it("counts sessions, and not the claim of the clean-up", async () => {
+    const store = await openStore(storeUrl);
+    const sessions = createSessions({ store, clock });
+    await signedInCookie(sessions, "eve");
+    await clock.advance(minutes(7));
+    await sessions.close();
+    expect((await coatcheck(["revoke", "--all", "--yes"])).out).toBe("4 ended");
   });
 
   it("refuses to end several when nobody can be asked, unless told --yes", async () => {

@@ -10,7 +10,7 @@ import {
   type UpgradeSource,
 } from "coatcheck";
 import { afterEach, beforeEach, describe, expect, it, vi } from "vitest";
-import type { Adapter, Incoming, Route } from "./adapters.ts";
+import type { Adapter, Incoming, OnError, Route } from "./adapters.ts";
 import type { Answer, Sending, Served } from "./servers.ts";
 import {
   type Deferred,
@@ -23,6 +23,10 @@ import {
 } from "./support.ts";
 
 type Options = Partial<Parameters<typeof createSessions<Visit>>[0]>;
+
+const failing = (): never => {
+  throw new Error("onError failed");
+};
 
 /** What every adapter has to do in the same way. */
 export function adapterSuite(adapter: Adapter): void {
@@ -43,12 +47,12 @@ export function adapterSuite(adapter: Adapter): void {
       await served?.close();
     });
 
-    async function start(routes: readonly Route[], options: Options = {}): Promise<void> {
+    async function start(routes: readonly Route[], options: Options = {}, onError?: OnError): Promise<void> {
       clock = new TestClock();
       store = watchedStore();
       sessions = createSessions<Visit>({ store, clock, ...options });
       events = recorded(sessions);
-      served = await adapter.start(sessions, [...standard, ...routes]);
+      served = await adapter.start(sessions, [...standard, ...routes], onError);
     }
 
     const standard: readonly Route[] = [
@@ -592,6 +596,23 @@ export function adapterSuite(adapter: Adapter): void {
         expect((await get("/calm", cookie)).text).toBe("ada");
         expect(store.calls("create")).toBe(1);
       });
+
+      it.each([
+        ["throws", () => failing()],
+        ["rejects", async () => failing()],
+      ])(
+        "TR-05: an onError that %s is a mistake of the application, and nobody waits for an answer",
+        async (_, onError) => {
+          await start([], {}, onError);
+          const cookie = cookieOf(await post("/add"));
+          store.failNext("read");
+          const unopened = await post("/add", cookie);
+          store.failNext("update");
+          const unsaved = await post("/add", cookie);
+          for (const answer of [unopened, unsaved]) expect([answer.status, own(answer)]).toEqual([500, []]);
+          expect(await kept(cookie)).toEqual({ n: 1 });
+        },
+      );
 
       it("LO-01: a logout that the store cannot carry out is an error, and the user is still logged in", async () => {
         await start([]);

@@ -48,6 +48,11 @@ export interface Route {
   readonly handle: (incoming: Incoming) => Reply | Promise<Reply>;
 }
 
+/** Fails. */
+export type OnError = () => never | Promise<never>;
+
+const given = (onError: OnError | undefined): { onError?: OnError } => (onError === undefined ? {} : { onError });
+
 /** A way to serve: an adapter of this library together with a server. */
 export interface Adapter {
   readonly name: string;
@@ -56,7 +61,8 @@ export interface Adapter {
   readonly savesLateChanges: boolean;
   /** Whether what a handler changed before it failed is dropped. Express tells nobody that a handler failed. */
   readonly dropsChangesOfFailures: boolean;
-  start(sessions: Sessions<Visit>, routes: readonly Route[]): Promise<Served>;
+  /** `onError`: what answers errors of this library, instead of the adapter's own answer. */
+  start(sessions: Sessions<Visit>, routes: readonly Route[], onError?: OnError): Promise<Served>;
 }
 
 export type NodeHandler = (request: IncomingMessage, response: ServerResponse, session: Session<Visit>) => unknown;
@@ -99,13 +105,13 @@ const node = (name: string, serve: Serve, cookieName = "sid"): Adapter => ({
   cookieName,
   savesLateChanges: true,
   dropsChangesOfFailures: true,
-  start: (sessions, routes) =>
+  start: (sessions, routes, onError) =>
     serve(
       routed(routes, ({ handle, options }) =>
         withSession(
           sessions,
           async (request, response, session) => render(response, await handle(incoming(request, session))),
-          options,
+          { ...options, ...given(onError) },
         ),
       ),
     ),
@@ -113,13 +119,18 @@ const node = (name: string, serve: Serve, cookieName = "sid"): Adapter => ({
 
 type Express = typeof express5;
 
-function expressApp(create: Express, sessions: Sessions<Visit>, routes: readonly Route[]): Listener {
+function expressApp(
+  create: Express,
+  sessions: Sessions<Visit>,
+  routes: readonly Route[],
+  onError: OnError | undefined,
+): Listener {
   const app = create();
   // Not to write every error to the console.
   app.set("env", "test");
   for (const { path, options } of routes)
     if (options !== undefined) app.use(path, sessionMiddleware(sessions, options));
-  app.use(sessionMiddleware(sessions));
+  app.use(sessionMiddleware(sessions, given(onError)));
   for (const { path, handle } of routes)
     app.all(path, (request, response, next) => {
       (async () => render(response, await handle(incoming(request, sessionOf(sessions, request)))))().catch(next);
@@ -132,7 +143,7 @@ const express = (name: string, create: Express): Adapter => ({
   cookieName: "sid",
   savesLateChanges: true,
   dropsChangesOfFailures: false,
-  start: (sessions, routes) => http1(expressApp(create, sessions, routes)),
+  start: (sessions, routes, onError) => http1(expressApp(create, sessions, routes, onError)),
 });
 
 function bodyOf(body: NonNullable<Reply["body"]>): string | ReadableStream<Uint8Array> {
@@ -159,21 +170,21 @@ const fetching = (name: string, serve: (handler: FetchHandler) => Promise<Served
   cookieName,
   savesLateChanges: false,
   dropsChangesOfFailures: true,
-  start(sessions, routes) {
+  start(sessions, routes, onError) {
     const handlers = new Map(
       routes.map(({ path, options, handle }) => [
         path,
         withFetchSession(
           sessions,
           async (request, session) => {
-            const given: Incoming = { session, method: request.method, text: () => request.text() };
-            const { status = 200, headers = [], body = null } = await handle(given);
+            const asked: Incoming = { session, method: request.method, text: () => request.text() };
+            const { status = 200, headers = [], body = null } = await handle(asked);
             return new Response(body === null ? null : bodyOf(body), {
               status,
               headers: headers as [string, string][],
             });
           },
-          options,
+          { ...options, ...given(onError) },
         ),
       ]),
     );
@@ -189,9 +200,9 @@ const fastify = (name: string, serve: Serve): Adapter => ({
   cookieName: "sid",
   savesLateChanges: true,
   dropsChangesOfFailures: true,
-  async start(sessions, routes) {
+  async start(sessions, routes, onError) {
     const app = Fastify();
-    app.register(sessionPlugin, { sessions });
+    app.register(sessionPlugin, { sessions, ...given(onError) });
     // Bodies are the handlers' to read.
     app.removeAllContentTypeParsers();
     app.addContentTypeParser("*", (_request, _payload, done) => done(null));
@@ -215,12 +226,17 @@ const koa = (name: string, serve: Serve): Adapter => ({
   cookieName: "sid",
   savesLateChanges: true,
   dropsChangesOfFailures: true,
-  start(sessions, routes) {
+  start(sessions, routes, onError) {
     const byPath = new Map(
-      routes.map((route) => [route.path, { ...route, middleware: koaSession(sessions, route.options) }]),
+      routes.map((route) => [
+        route.path,
+        { ...route, middleware: koaSession(sessions, { ...route.options, ...given(onError) }) },
+      ]),
     );
-    const general = koaSession(sessions);
+    const general = koaSession(sessions, given(onError));
     const app = new Koa();
+    // Not to write every error to the console.
+    app.silent = true;
     app.use((ctx, next) => (byPath.get(ctx.path)?.middleware ?? general)(ctx as never, next));
     app.use(general).use(async (ctx) => {
       const route = byPath.get(ctx.path);
@@ -240,14 +256,14 @@ const hono = (name: string, serve: (handler: FetchHandler) => Promise<Served>, c
   cookieName,
   savesLateChanges: false,
   dropsChangesOfFailures: true,
-  start(sessions, routes) {
+  start(sessions, routes, onError) {
     const app = new Hono<SessionEnv<Visit>>();
     for (const { path, options } of routes) if (options !== undefined) app.use(path, honoSession(sessions, options));
-    app.use(honoSession(sessions));
+    app.use(honoSession(sessions, given(onError)));
     for (const { path, handle } of routes)
       app.all(path, async (c) => {
-        const given: Incoming = { session: c.var.session, method: c.req.method, text: () => c.req.text() };
-        const { status = 200, headers = [], body = null } = await handle(given);
+        const asked: Incoming = { session: c.var.session, method: c.req.method, text: () => c.req.text() };
+        const { status = 200, headers = [], body = null } = await handle(asked);
         return new Response(body === null ? null : bodyOf(body), { status, headers: headers as [string, string][] });
       });
     return serve(async (request) => app.fetch(request));

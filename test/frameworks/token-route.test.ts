@@ -22,7 +22,7 @@ import express4 from "express4";
 import Fastify from "fastify";
 import { Hono } from "hono";
 import Koa from "koa";
-import { afterEach, describe, expect, it, test } from "vitest";
+import { afterEach, describe, expect, it, test, vi } from "vitest";
 
 type Handler = (endpoint: TokenEndpoint) => unknown;
 /** Each handler under its path, `/cookie/…` or `/body/…`. */
@@ -92,6 +92,10 @@ const adapters: Readonly<Record<string, (tokens: SessionTokens) => Promise<strin
       getRequestListener((request) => handlers.get(new URL(request.url).pathname)?.(request) as Promise<Response>),
     );
   },
+};
+
+const failing = (): never => {
+  throw new Error("onError failed");
 };
 
 function makeTokens(): SessionTokens {
@@ -180,6 +184,17 @@ describe.each(Object.keys(adapters))("token routes with %s", (name) => {
     expect(reply).toMatchObject({ status: 400, cookies: [expect.stringMatching(/^rt=; Max-Age=0;/)] });
     expect((await post("/cookie/refresh", { cookie })).status).toBe(200);
   });
+});
+
+test.each([
+  ["throws", () => failing()],
+  ["rejects", async () => failing()],
+])("TR-05: node:http: an onError that %s is a 500, and nobody waits for an answer", async (_, onError) => {
+  const log = vi.spyOn(console, "error").mockImplementation(() => {});
+  const url = await listen(nodeRoute(makeTokens(), (endpoint) => endpoint.refresh(), { onError }));
+  expect((await fetch(url, { method: "POST" })).status).toBe(500);
+  expect(log).toHaveBeenCalledOnce();
+  log.mockRestore();
 });
 
 test("CK-19: no refresh token is handed out over plain HTTP", async () => {

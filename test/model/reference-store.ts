@@ -240,7 +240,7 @@ export class ScheduledStore implements SessionStore {
     const { actor } = this.#scheduler;
     return this.#perform(`remove ${id}`, async () => {
       const removed = await this.#store.remove(id, userId);
-      this.#reference.remove(id, userId, removed, actor);
+      if (id !== CLEAN_UP_CLAIM) this.#reference.remove(id, userId, removed, actor);
       return removed;
     });
   }

@@ -30,10 +30,26 @@ test("has the pages that were seen, with times", async () => {
   expect(page.text.match(/<li><a href="[^"]*">/g)).toHaveLength(3);
 });
 
-test("has neither data that were asked for, nor what was not found, nor itself", async () => {
-  await visitor.page("/");
+test("has what was asked for as JSON, of a visitor who has a session", async () => {
   await visitor.get("/products");
-  await visitor.get("/cart");
+  expect(await journey()).toEqual([]);
+  await visitor.login();
+  for (const path of ["/products", "/cart", "/profile", "/preferences", "/orders", "/checkout/form/address"])
+    expect((await visitor.get(path)).status).toBe(200);
+  expect((await journey()).map(({ path }) => path)).toEqual([
+    "/products",
+    "/cart",
+    "/profile",
+    "/preferences",
+    "/orders",
+    "/checkout/form/address",
+  ]);
+  for (let i = 0; i < 50; i++) await visitor.get("/cart");
+  expect((await journey()).map(({ path }) => path)).toEqual(Array(50).fill("/cart"));
+});
+
+test("has neither what was not found, nor what needs a login, nor itself", async () => {
+  await visitor.page("/");
   await visitor.page("/nowhere");
   await visitor.page("/journey");
   await visitor.page("/orders");

@@ -1,6 +1,7 @@
 import { minutes, RecentAuthRequiredError, SessionLimitError } from "coatcheck";
 import { memoryStore } from "coatcheck/memory";
 import { describe, expect, it } from "vitest";
+import { CLEAN_UP_CLAIM } from "../../src/session/clean-up.ts";
 import { type Client, idOf, neverExpiring, opens, outcomes, type Settings, setUp, times } from "./support.ts";
 
 type World = ReturnType<typeof setUp>;
@@ -113,6 +114,15 @@ describe("revocation", () => {
       expect(await sessions.forUser("alice").revoke(id)).toBe(false);
     expect(store.calls()).toBe(0);
     expect(await sessions.forUser("alice").revoke("A".repeat(22))).toBe(false);
+  });
+
+  it("LO-06: counts sessions, and not the claim of the clean-up", async () => {
+    const world = setUp();
+    await signedIn(world);
+    await world.clock.advance(minutes(7));
+    expect(await world.stored(CLEAN_UP_CLAIM)).toBeDefined();
+    expect(await world.sessions.revokeEveryone()).toBe(1);
+    expect(world.events.at(-1)).toMatchObject({ type: "revoked", count: 1 });
   });
 
   it("LO-06: ends all of a user's sessions at once, or all but one, or everybody's", async () => {

@@ -164,7 +164,7 @@ describeWithService("mongodb", ({ url }) => {
     const store = mongodbStore(client, names);
     const record = newRecord();
     await store.create(record);
-    await store.read(record.id, { holder: "first", now: 0, until: 9 });
+    await store.read(record.id, { holder: "first", now: 0, until: 9, secretHash: record.secretHash });
     const collection = raw(names.collection);
     const findOne = collection.findOne.bind(collection);
     const looking = Object.assign(Object.create(collection) as typeof collection, {
@@ -173,7 +173,12 @@ describeWithService("mongodb", ({ url }) => {
         return findOne(filter, options);
       },
     });
-    const found = await mongodbStore(looking).read(record.id, { holder: "second", now: 1, until: 10 });
+    const found = await mongodbStore(looking).read(record.id, {
+      holder: "second",
+      now: 1,
+      until: 10,
+      secretHash: record.secretHash,
+    });
     expect(found?.lease).toEqual({ holder: "second", until: 10 });
   });
 

@@ -138,7 +138,11 @@ describeWithService("postgres", ({ url }) => {
       expect(await store.update(record.id, 2, {})).toBe("stale");
       expect(await store.update(record.id, 1, {})).toBe("updated");
       const lease = { holder: "me", until: 2 };
-      expect(await store.read(record.id, { ...lease, now: 1 })).toEqual({ ...record, version: 2, lease });
+      expect(await store.read(record.id, { ...lease, now: 1, secretHash: record.secretHash })).toEqual({
+        ...record,
+        version: 2,
+        lease,
+      });
       expect(await store.listByUser("ada")).toHaveLength(1);
       expect(await store.removeByUser("ada")).toBe(1);
     });
@@ -156,7 +160,9 @@ describeWithService("postgres", ({ url }) => {
       await store.create(record);
       for (let version = 1; version <= 5; version++) {
         const now = record.seenAt + version;
-        expect((await store.read(record.id, { holder: "me", now, until: now + 9 }))?.version).toBe(version);
+        expect(
+          (await store.read(record.id, { holder: "me", now, until: now + 9, secretHash: record.secretHash }))?.version,
+        ).toBe(version);
         expect(await store.update(record.id, version, { set: new Map([["n", "1"]]), release: "me" })).toBe("updated");
       }
     });
@@ -213,7 +219,9 @@ describeWithService("postgres", ({ url }) => {
       const store = postgresStore(client, names);
       const record = newRecord();
       await store.create(record);
-      expect((await store.read(record.id, { holder: "me", now: 1, until: 2 }))?.lease?.holder).toBe("me");
+      expect(
+        (await store.read(record.id, { holder: "me", now: 1, until: 2, secretHash: record.secretHash }))?.lease?.holder,
+      ).toBe("me");
       expect(await store.remove(record.id)).toBe(true);
     });
 

@@ -378,6 +378,15 @@ const leaseFlaws: Record<string, readonly [RegExp, Flaw]> = {
       },
     }),
   ],
+  "who does not know the secret gets the lease": [
+    /does not know the secret/,
+    (store) => ({
+      async read(id, lease) {
+        const record = await store.read(id);
+        return store.read(id, lease && record && { ...lease, secretHash: record.secretHash });
+      },
+    }),
+  ],
   "a lease never ends": [
     /before its end/,
     (store) => ({

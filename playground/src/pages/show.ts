@@ -24,11 +24,7 @@ export interface Page {
 export async function showPage(shop: Shop, request: Request, response: Response, shown: Page): Promise<void> {
   const session = shop.session(request);
   const { status = 200, recorded = true } = shown;
-  if (recorded && status === 200 && !session.readOnly) {
-    const view: PageView = { path: request.path, at: shop.clock.now() };
-    // Not an assignment: pages are loaded in parallel, and of two views none may get lost.
-    session.update("trail", (trail) => [...trail, view].slice(-TRAIL_LENGTH));
-  }
+  if (recorded && status === 200) noteView(shop, request);
   const csrf = html`<input type="hidden" name="_csrf" value="${await session.csrfToken()}">`;
   const { cart, preferences } = session.data;
   const account = shop.account(request);
@@ -50,6 +46,21 @@ export async function showPage(shop: Shop, request: Request, response: Response,
     .send(
       page(typeof shown.title === "string" ? t(shown.title) : shown.title(t), shown.content(csrf, t), frame).toString(),
     );
+}
+
+/** Answers what a page shows as JSON. It counts as a view of a visitor who has a session; none is made for it. */
+export function showData(shop: Shop, request: Request, response: Response, json: object): void {
+  // Without a session there is nothing that could expire.
+  if (shop.session(request).expiresAt !== undefined) noteView(shop, request);
+  response.json(json);
+}
+
+function noteView(shop: Shop, request: Request): void {
+  const session = shop.session(request);
+  if (session.readOnly) return;
+  const view: PageView = { path: request.path, at: shop.clock.now() };
+  // Not an assignment: pages are loaded in parallel, and of two views none may get lost.
+  session.update("trail", (trail) => [...trail, view].slice(-TRAIL_LENGTH));
 }
 
 /** After a form: another page, so that a reload sends nothing twice, with a message. For all others: JSON. */

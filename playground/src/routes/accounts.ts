@@ -5,7 +5,7 @@ import { browserPreferences, takePreferences } from "../browser-preferences.ts";
 import { newCredentials } from "../input.ts";
 import type { Translate } from "../language.ts";
 import { loginPage, registerPage } from "../pages/accounts.ts";
-import { answer, type Page, showPage } from "../pages/show.ts";
+import { answer, type Page, showData, showPage } from "../pages/show.ts";
 import { Problem } from "../problems.ts";
 import type { Shop } from "../shop.ts";
 
@@ -53,7 +53,7 @@ export function accountRoutes(shop: Shop): Router {
 
   router.get("/profile", (req, res) => {
     const { id, username } = shop.requireAccount(req, "/");
-    res.json({ username, userId: id, loginTime: shop.session(req).authenticatedAt });
+    showData(shop, req, res, { username, userId: id, loginTime: shop.session(req).authenticatedAt });
   });
 
   router.post("/logout", async (req, res) => {

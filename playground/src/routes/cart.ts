@@ -3,7 +3,7 @@ import { isForm, wantsHtml } from "../answers.ts";
 import { totalOf } from "../database.ts";
 import { cartLine } from "../input.ts";
 import { cartPage } from "../pages/cart.ts";
-import { answer, showPage } from "../pages/show.ts";
+import { answer, showData, showPage } from "../pages/show.ts";
 import { Problem } from "../problems.ts";
 import type { Shop } from "../shop.ts";
 
@@ -36,7 +36,7 @@ export function cartRoutes(shop: Shop): Router {
     const { cart, pendingOrder } = shop.session(req).data;
     const items = shop.database.priced(cart);
     if (wantsHtml(req)) return showPage(shop, req, res, cartPage(items, pendingOrder));
-    res.json({ items, total: totalOf(items) });
+    showData(shop, req, res, { items, total: totalOf(items) });
   });
 
   const remove = (req: Request<{ productId: string }>, res: Response) => {

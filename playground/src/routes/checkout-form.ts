@@ -2,7 +2,7 @@ import { type Request, type Response, Router } from "express";
 import { wantsHtml } from "../answers.ts";
 import { checkOut } from "../checkout.ts";
 import { stepPage } from "../pages/checkout-form.ts";
-import { answer, showPage } from "../pages/show.ts";
+import { answer, showData, showPage } from "../pages/show.ts";
 import { Problem } from "../problems.ts";
 import type { Shop } from "../shop.ts";
 import { FIELDS, isReachable, isStep, openStep, readStep, STEPS, type Step, stepAfter } from "../steps.ts";
@@ -47,7 +47,7 @@ export function checkoutFormRoutes(shop: Shop): Router {
   router.get("/checkout/form", (req, res) => {
     const form = formOf(req);
     if (wantsHtml(req)) return res.redirect(303, pathOf(openStep(form)));
-    res.json({ step: openStep(form), steps: STEPS, values: form });
+    showData(shop, req, res, { step: openStep(form), steps: STEPS, values: form });
   });
 
   router.get("/checkout/form/:step", async (req: StepRequest, res) => {
@@ -55,7 +55,7 @@ export function checkoutFormRoutes(shop: Shop): Router {
     if (!mayOpen(req, res, step)) return;
     if (wantsHtml(req)) return showStep(req, res, step);
     const form = formOf(req);
-    res.json({ step, steps: STEPS, values: step === "review" ? form : (form[step] ?? {}) });
+    showData(shop, req, res, { step, steps: STEPS, values: step === "review" ? form : (form[step] ?? {}) });
   });
 
   router.post("/checkout/form/:step", async (req: StepRequest, res) => {

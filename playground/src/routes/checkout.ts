@@ -3,7 +3,7 @@ import { wantsHtml } from "../answers.ts";
 import { checkOut } from "../checkout.ts";
 import type { Translate } from "../language.ts";
 import { ordersPage } from "../pages/orders.ts";
-import { answer, showPage } from "../pages/show.ts";
+import { answer, showData, showPage } from "../pages/show.ts";
 import type { Shop } from "../shop.ts";
 
 export const thanks = (t: Translate): string => t("Thank you. Your order is placed.");
@@ -20,7 +20,7 @@ export function checkoutRoutes(shop: Shop): Router {
   router.get("/orders", async (req, res) => {
     const orders = shop.database.ordersOf(shop.requireAccount(req, "/orders").id);
     if (wantsHtml(req)) return showPage(shop, req, res, ordersPage(orders, shop.clock.now()));
-    res.json({ orders });
+    showData(shop, req, res, { orders });
   });
 
   return router;

@@ -2,7 +2,7 @@ import { RecentAuthRequiredError } from "coatcheck";
 import { type Request, type Response, Router } from "express";
 import { wantsHtml } from "../answers.ts";
 import { devicesPage } from "../pages/devices.ts";
-import { answer, showPage } from "../pages/show.ts";
+import { answer, showData, showPage } from "../pages/show.ts";
 import { LoginNeeded, Problem } from "../problems.ts";
 import type { Shop } from "../shop.ts";
 
@@ -19,7 +19,7 @@ export function deviceRoutes(shop: Shop): Router {
       .list({ by: shop.session(req) })
       .catch(unlisted);
     if (wantsHtml(req)) return showPage(shop, req, res, devicesPage(sessions, shop.clock.now()));
-    res.json({ sessions });
+    showData(shop, req as never, res, { sessions });
   });
 
   const revoke = async (req: Request<{ id: string }>, res: Response) => {

@@ -4,7 +4,7 @@ import { journeyPage } from "../pages/journey.ts";
 import { showPage } from "../pages/show.ts";
 import type { Shop } from "../shop.ts";
 
-/** The visitor's own trail. `showPage` writes it; looking at it leaves no trace in it. */
+/** The visitor's own trail. `showPage` and `showData` write it; looking at it leaves no trace in it. */
 export function journeyRoutes(shop: Shop): Router {
   const router = Router();
 

@@ -3,7 +3,7 @@ import { wantsHtml } from "../answers.ts";
 import { keepPreferences, takePreferences } from "../browser-preferences.ts";
 import { fields, mergedPreferences, preferences } from "../input.ts";
 import { preferencesPage } from "../pages/preferences.ts";
-import { answer, showPage } from "../pages/show.ts";
+import { answer, showData, showPage } from "../pages/show.ts";
 import type { Shop } from "../shop.ts";
 
 const PATH = "/preferences";
@@ -15,7 +15,7 @@ export function preferenceRoutes(shop: Shop): Router {
     shop.requireAccount(req, PATH);
     const { data } = shop.session(req);
     if (wantsHtml(req)) return showPage(shop, req, res, preferencesPage(data.preferences));
-    res.json(data.preferences);
+    showData(shop, req, res, data.preferences);
   });
 
   router.post(PATH, (req, res) => {

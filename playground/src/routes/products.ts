@@ -1,7 +1,7 @@
 import { Router } from "express";
 import { wantsHtml } from "../answers.ts";
 import { productsPage } from "../pages/products.ts";
-import { showPage } from "../pages/show.ts";
+import { showData, showPage } from "../pages/show.ts";
 import type { Shop } from "../shop.ts";
 
 export function productRoutes(shop: Shop): Router {
@@ -12,7 +12,7 @@ export function productRoutes(shop: Shop): Router {
   router.get("/products", async (req, res) => {
     const products = shop.database.products();
     if (wantsHtml(req)) return showPage(shop, req, res, productsPage(products));
-    res.json({ products });
+    showData(shop, req, res, { products });
   });
 
   return router;

@@ -50,10 +50,13 @@ write('HSET', 4, #ARGV)
 expire(ARGV[2], ARGV[3])
 return 1`);
 
-/** Arguments: holder, until, now. Takes the lease if it is free, and answers with all fields. */
+/**
+ * Arguments: holder, until, now, hash of the secret. Takes the lease if it is free and the hash is the record's, and answers
+ * with all fields.
+ */
 export const READ_WITH_LEASE = script(`
-local found = redis.call('HMGET', KEYS[1], '${FIELD.version}', '${FIELD.leaseHolder}', '${FIELD.leaseUntil}')
-if found[1] and (not found[2] or found[2] == ARGV[1] or tonumber(ARGV[3]) >= (tonumber(found[3]) or 0)) then
+local found = redis.call('HMGET', KEYS[1], '${FIELD.secretHash}', '${FIELD.leaseHolder}', '${FIELD.leaseUntil}')
+if found[1] == ARGV[4] and (not found[2] or found[2] == ARGV[1] or tonumber(ARGV[3]) >= (tonumber(found[3]) or 0)) then
   redis.call('HSET', KEYS[1], '${FIELD.leaseHolder}', ARGV[1], '${FIELD.leaseUntil}', ARGV[2])
 end
 return redis.call('HGETALL', KEYS[1])`);

@@ -103,7 +103,8 @@ export class SessionHashes {
   #readFields(id: SessionId, lease: LeaseRequest | undefined): Promise<unknown> {
     const key = this.#keys.session(id);
     if (lease === undefined) return this.#redis.send(key, ["HGETALL", key]);
-    return this.#run(READ_WITH_LEASE, id, [lease.holder, String(lease.until), String(lease.now)]);
+    const { holder, until, now, secretHash } = lease;
+    return this.#run(READ_WITH_LEASE, id, [holder, String(until), String(now), secretHash]);
   }
 
   #run(script: Script, id: SessionId, args: readonly string[]): Promise<unknown> {

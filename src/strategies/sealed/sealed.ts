@@ -1,7 +1,7 @@
 import type { Instant } from "../../session/clock.ts";
 import { base64url } from "../../session/crypto.ts";
 import { CookieTooLargeError } from "../../session/errors.ts";
-import { applyPatch, type LeaseRequest, type SessionPatch, type SessionRecord } from "../../session/record.ts";
+import { applyPatch, type LeaseWish, type SessionPatch, type SessionRecord } from "../../session/record.ts";
 import { copyOf } from "../../session/revocation.ts";
 import type { RevocationFeed } from "../../session/revocation-feed.ts";
 import { formatToken, hashSecret, parseToken, type SessionId, type SessionSecret } from "../../session/token.ts";
@@ -72,7 +72,7 @@ class Sealed implements Strategy {
     return !isSpilled(record);
   }
 
-  async open(text: string, lease?: LeaseRequest): Promise<Opened> {
+  async open(text: string, lease?: LeaseWish): Promise<Opened> {
     const opened = isEnvelope(text) ? await this.#unseal(text) : await this.#openSpilled(text, lease);
     if (!("record" in opened) || !(await this.#feed?.check(copyOf(opened.record)))) return opened;
     if (lease !== undefined) await this.release(opened.record, lease.holder);
@@ -132,7 +132,7 @@ class Sealed implements Strategy {
     return { outcome: "current", record: { ...record, secretHash }, secret, secretHash };
   }
 
-  async #openSpilled(text: string, lease: LeaseRequest | undefined): Promise<Opened> {
+  async #openSpilled(text: string, lease: LeaseWish | undefined): Promise<Opened> {
     const opened = await this.#spill?.strategy.open(text, lease);
     if (opened === undefined) return { outcome: "malformed" };
     return "record" in opened ? { ...opened, record: spilled(opened.record) } : opened;

@@ -94,7 +94,7 @@ const setN = (n: number) => (session: VisitSession) => {
 async function serverKnowsTheScripts(store: SessionStore, userId = "ada"): Promise<void> {
   const record = newRecord({ userId });
   await store.create(record);
-  await store.read(record.id, { holder: "me", now: NOW, until: NOW + 1 });
+  await store.read(record.id, { holder: "me", now: NOW, until: NOW + 1, secretHash: record.secretHash });
   await store.release?.(record.id, "me");
   await store.update(record.id, 1, { set: new Map([["a", "1"]]) });
   await store.touch(record.id, NOW + 1, NOW + 2);

@@ -124,7 +124,10 @@ describeWithService("redis", async ({ url }) => {
       await forget();
       await store.create(record);
       await forget();
-      expect((await store.read(record.id, { holder: "me", now: NOW, until: NOW + 1 }))?.lease?.holder).toBe("me");
+      expect(
+        (await store.read(record.id, { holder: "me", now: NOW, until: NOW + 1, secretHash: record.secretHash }))?.lease
+          ?.holder,
+      ).toBe("me");
       await forget();
       await store.release?.(record.id, "me");
       await forget();
@@ -177,7 +180,9 @@ describeWithService("redis", async ({ url }) => {
       await ask("HSET", `${prefix}s:${broken.id}`, field, value);
       const corrupt = { code: "corrupt_record" };
       await expect(store.read(broken.id)).rejects.toMatchObject(corrupt);
-      await expect(store.read(broken.id, { holder: "me", now: NOW, until: NOW + 1 })).rejects.toMatchObject(corrupt);
+      await expect(
+        store.read(broken.id, { holder: "me", now: NOW, until: NOW + 1, secretHash: broken.secretHash }),
+      ).rejects.toMatchObject(corrupt);
       expect(await store.listByUser("ada")).toEqual([sound]);
       expect(await store.removeByUser("ada")).toBe(2);
     });
@@ -190,7 +195,7 @@ describeWithService("redis", async ({ url }) => {
       await ask("SET", `${prefix}s:${other.id}`, "text");
       for (const { id } of [broken, other])
         await expect(store.read(id)).rejects.toMatchObject({ code: "corrupt_record" });
-      const wish = { holder: "me", now: NOW, until: NOW + 1 };
+      const wish = { holder: "me", now: NOW, until: NOW + 1, secretHash: other.secretHash };
       await expect(store.read(other.id, wish)).rejects.toMatchObject({ code: "corrupt_record" });
       expect(await store.removeAll()).toBe(2);
       expect(await store.read(other.id)).toBeUndefined();
