@@ -84,7 +84,7 @@ async function coatcheck(store, afterwards) {
         const exchange = await sessions.open(request);
         Object.assign(exchange.session.data, visit());
         await exchange.commit();
-        cookies.push(exchange.responseChanges().cookie.line.split(";")[0]);
+        cookies.push(exchange.responseChanges().cookies[0].line.split(";")[0]);
       }
       return cookies;
     },
