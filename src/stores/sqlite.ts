@@ -8,7 +8,10 @@ import { randomBytes } from "../session/crypto.ts";
 import type { SessionId } from "../session/token.ts";
 import { dataFromText, dataToText, metaToText, toPlainText } from "./record-texts.ts";
 import { SqliteRevocations } from "./sqlite/revocations.ts";
-import { isBusy, openSqliteFile, type SqliteHandle, type SqliteStatement } from "./sqlite-handle.ts";
+import { createTable } from "./sqlite/schema.ts";
+import { prepareStatements, type Statements } from "./sqlite/statements.ts";
+import { inTransaction } from "./sqlite/transaction.ts";
+import { isBusy, openSqliteFile, type SqliteHandle } from "./sqlite-handle.ts";
 import { type LeaseRequest, patchData, type SessionPatch, type SessionRecord, type SessionStore } from "./store.ts";
 import { recordOfRow, type TableRow, understoodRecords } from "./table-row.ts";
 
@@ -35,7 +38,6 @@ const FIRST_PAUSE: Duration = 4;
 const LONGEST_PAUSE: Duration = 64;
 
 const PAGE = 200;
-const SCHEMA_VERSION = 1;
 
 /**
  * Sessions in an SQLite database: a path, or an open handle of libsql, better-sqlite3, `node:sqlite` or `bun:sqlite`. Several
@@ -314,102 +316,10 @@ interface Database {
   readonly statements: Statements;
 }
 
-type Statements = ReturnType<typeof prepareStatements>;
-
 function setPragmas(handle: SqliteHandle, synchronous: "full" | "normal"): void {
   handle.exec(`PRAGMA busy_timeout = ${BLOCKING_WAIT}`);
   handle.exec("PRAGMA journal_mode = WAL");
   handle.exec(`PRAGMA synchronous = ${synchronous}`);
-}
-
-/** Makes the table unless it is there. Processes that open at once do so one after the other. */
-function createTable(handle: SqliteHandle, table: string): void {
-  inTransaction(handle, () => {
-    handle.exec(
-      `CREATE TABLE IF NOT EXISTS "${table}" (
-         id TEXT NOT NULL PRIMARY KEY,
-         secret_hash TEXT NOT NULL,
-         version INTEGER NOT NULL,
-         created_at INTEGER NOT NULL,
-         seen_at INTEGER NOT NULL,
-         expires_at INTEGER NOT NULL,
-         user_id TEXT,
-         meta TEXT NOT NULL,
-         data TEXT NOT NULL,
-         lease_holder TEXT,
-         lease_until INTEGER
-       )`,
-    );
-    handle.exec(`CREATE INDEX IF NOT EXISTS "${table}_expires_at" ON "${table}" (expires_at)`);
-    handle.exec(`CREATE INDEX IF NOT EXISTS "${table}_user_id" ON "${table}" (user_id) WHERE user_id IS NOT NULL`);
-    // PRAGMA user_version belongs to the application.
-    handle.exec(`CREATE TABLE IF NOT EXISTS "${table}_schema" (version INTEGER NOT NULL)`);
-    handle.exec(
-      `INSERT INTO "${table}_schema" SELECT ${SCHEMA_VERSION} WHERE NOT EXISTS (SELECT 1 FROM "${table}_schema")`,
-    );
-    const found = handle.prepare(`SELECT version FROM "${table}_schema"`).get() as { version: unknown };
-    if (Number(found.version) !== SCHEMA_VERSION)
-      throw new Error(
-        `the table ${table} has schema version ${Number(found.version)}; this release knows ${SCHEMA_VERSION}`,
-      );
-  });
-}
-
-const COLUMNS =
-  "id, secret_hash, version, created_at, seen_at, expires_at, user_id, meta, data AS texts, lease_holder, lease_until";
-
-function prepareStatements(handle: SqliteHandle, name: string) {
-  const table = `"${name}"`;
-  const prepare = (sql: string): SqliteStatement => handle.prepare(sql);
-  return {
-    insert: prepare(
-      `INSERT INTO ${table} (id, secret_hash, version, created_at, seen_at, expires_at, user_id, meta, data)
-       VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)`,
-    ),
-    read: prepare(`SELECT ${COLUMNS} FROM ${table} WHERE id = ?`),
-    readData: prepare(`SELECT version, data AS texts FROM ${table} WHERE id = ?`),
-    update: prepare(
-      `UPDATE ${table} SET
-         version = version + 1,
-         secret_hash = coalesce(?, secret_hash),
-         seen_at = coalesce(?, seen_at),
-         expires_at = coalesce(?, expires_at),
-         user_id = CASE ? WHEN 1 THEN ? ELSE user_id END,
-         meta = coalesce(?, meta),
-         data = coalesce(?, data),
-         lease_holder = nullif(lease_holder, ?)
-       WHERE id = ?`,
-    ),
-    touch: prepare(`UPDATE ${table} SET seen_at = max(seen_at, ?), expires_at = max(expires_at, ?) WHERE id = ?`),
-    lease: prepare(`UPDATE ${table} SET lease_holder = ?, lease_until = ? WHERE id = ?`),
-    release: prepare(`UPDATE ${table} SET lease_holder = NULL WHERE id = ? AND lease_holder = ?`),
-    remove: prepare(`DELETE FROM ${table} WHERE id = ?`),
-    removeOfUser: prepare(`DELETE FROM ${table} WHERE id = ? AND user_id = ?`),
-    listByUser: prepare(`SELECT ${COLUMNS} FROM ${table} WHERE user_id = ?`),
-    removeByUser: prepare(`DELETE FROM ${table} WHERE user_id = ? AND id <> ?`),
-    removeAll: prepare(`DELETE FROM ${table}`),
-    removeExpired: prepare(
-      `DELETE FROM ${table} WHERE rowid IN
-         (SELECT rowid FROM ${table} WHERE expires_at <= ? ORDER BY expires_at LIMIT ?) AND expires_at <= ?`,
-    ),
-    page: prepare(`SELECT ${COLUMNS} FROM ${table} WHERE id > ? ORDER BY id LIMIT ?`),
-  };
-}
-
-function inTransaction<Result>(handle: SqliteHandle, work: () => Result): Result {
-  handle.exec("BEGIN IMMEDIATE");
-  try {
-    const result = work();
-    handle.exec("COMMIT");
-    return result;
-  } catch (error) {
-    try {
-      handle.exec("ROLLBACK");
-    } catch {
-      // SQLite has rolled back by itself, as it does when the disk is full.
-    }
-    throw error;
-  }
 }
 
 /** How many rows a statement changed; drivers may answer with bigint. */

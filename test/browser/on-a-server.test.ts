@@ -36,13 +36,13 @@ it("importing it and defining states keeps no process alive", () => {
 it("ST-01: the types refuse secrets, by name and by kind", () => {
   const schema = (value: unknown): value is never => value !== undefined;
   const some = { initial: {} as never, schema };
-  // @ts-expect-error
+  // @ts-expect-error a key that is named as a secret
   localState<{ accessToken: string }>("a", some);
-  // @ts-expect-error
+  // @ts-expect-error the same, deep inside
   localState<{ user: { name: string; password?: string }[] }>("a", some);
-  // @ts-expect-error
+  // @ts-expect-error a type that is a secret
   tabState<import("coatcheck").SessionSecret>("a", some);
-  // @ts-expect-error
+  // @ts-expect-error a name that is a secret
   localState("refreshToken", { initial: "", schema: isText });
   localState<{ tokens: number; nested: { date: Date; list: string[] } }>("fine", some);
   type Tree = { children: Tree[]; name: string };
