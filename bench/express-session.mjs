@@ -1,10 +1,11 @@
 // coatcheck/express-session against express-session, on the same stores and the same small shop. Prints tables for
 // docs/express-session.md. `--quick` for a short look; `--rounds`, `--requests`, `--variants a,b`, `--scenarios a,b`.
-import { fork } from "node:child_process";
 import { cpus } from "node:os";
-import { fileURLToPath } from "node:url";
 import { parseArgs } from "node:util";
 import { load } from "./load.mjs";
+import { startServer } from "./measured-server.mjs";
+import { only, reversedIn } from "./options.mjs";
+import { message } from "./request.mjs";
 
 const { values: options } = parseArgs({
   options: {
@@ -73,53 +74,8 @@ async function take(sum, count) {
 }
 
 async function start(name, store) {
-  const program = fileURLToPath(new URL("express-session-server.mjs", import.meta.url));
-  const child = fork(program, [name, store, `${SESSIONS}`], {
-    env: { ...process.env, NODE_ENV: "production", NODE_NO_WARNINGS: "1" },
-    stdio: ["ignore", "ignore", "pipe", "ipc"],
-  });
-  let complaints = "";
-  child.stderr.on("data", (chunk) => {
-    complaints += chunk;
-  });
-  let fail;
-  const ended = new Promise((resolve) => child.once("close", resolve));
-  ended.then((code) => fail?.(new Error(`the server of ${name} on ${store} ended with ${code}\n${complaints}`)));
-  const answer = () =>
-    new Promise((resolve, reject) => {
-      fail = reject;
-      child.once("message", resolve);
-    });
-  return {
-    name,
-    ...(await answer()),
-    cpuUsage() {
-      child.send("cpu");
-      return answer();
-    },
-    async stop() {
-      if (child.connected) child.send("stop");
-      const clock = setTimeout(() => child.kill("SIGKILL"), 10_000);
-      await ended;
-      clearTimeout(clock);
-    },
-  };
-}
-
-/** A request as browsers send it, as bytes. */
-function message(method, path, port, cookie) {
-  const lines = [
-    `${method} ${path} HTTP/1.1`,
-    `Host: 127.0.0.1:${port}`,
-    "Connection: keep-alive",
-    "User-Agent: Mozilla/5.0 (X11; Linux x86_64; rv:140.0) Gecko/20100101 Firefox/140.0",
-    "Accept: application/json",
-    "Accept-Language: en-GB,en;q=0.5",
-    "Accept-Encoding: gzip, deflate, br, zstd",
-    ...(method === "POST" ? ["Content-Length: 0"] : []),
-    ...(cookie === undefined ? [] : [`Cookie: ${cookie}`]),
-  ];
-  return Buffer.from(`${lines.join("\r\n")}\r\n\r\n`, "latin1");
+  const args = [name, store, `${SESSIONS}`];
+  return { name, ...(await startServer("express-session-server.mjs", args, { NODE_NO_WARNINGS: "1" })) };
 }
 
 function report() {
@@ -151,22 +107,8 @@ function report() {
   return lines.join("\n");
 }
 
-function reversedIn(turn, list) {
-  return turn % 2 === 1 ? list.toReversed() : list;
-}
-
 function median(values) {
   const sorted = values.toSorted((a, b) => a - b);
   const middle = sorted.length >> 1;
   return sorted.length % 2 === 1 ? sorted[middle] : (sorted[middle - 1] + sorted[middle]) / 2;
-}
-
-function only(names, all) {
-  if (names === undefined) return all;
-  return Object.fromEntries(
-    names.split(",").map((name) => {
-      if (!Object.hasOwn(all, name)) throw new Error(`there is no ${name}, only ${Object.keys(all).join(", ")}`);
-      return [name, all[name]];
-    }),
-  );
 }

@@ -1,10 +1,11 @@
 // What a session costs, measured beside bare Express and express-session. See README.md.
-import { fork } from "node:child_process";
 import { readFileSync, writeFileSync } from "node:fs";
-import { fileURLToPath } from "node:url";
 import { parseArgs } from "node:util";
 import { load } from "./load.mjs";
+import { startServer } from "./measured-server.mjs";
+import { only, reversedIn } from "./options.mjs";
 import { report } from "./report.mjs";
+import { message } from "./request.mjs";
 
 const { values: options } = parseArgs({
   options: {
@@ -83,28 +84,10 @@ async function take(sum, count) {
 }
 
 async function start(variant) {
-  const program = fileURLToPath(new URL("server.mjs", import.meta.url));
-  const child = fork(program, [variant === "again" ? "bare" : variant, `${SESSIONS}`], {
-    env: { ...process.env, NODE_ENV: "production" },
-    stdio: ["ignore", "ignore", "pipe", "ipc"],
-  });
-  let complaints = "";
-  child.stderr.on("data", (chunk) => {
-    complaints += chunk;
-  });
-  let fail;
-  const ended = new Promise((resolve) => child.once("close", resolve));
-  ended.then((code) => fail?.(new Error(`the server of ${variant} ended with ${code}\n${complaints}`)));
-  const answer = () =>
-    new Promise((resolve, reject) => {
-      fail = reject;
-      child.once("message", resolve);
-    });
-  const cpuUsage = () => {
-    child.send("cpu");
-    return answer();
-  };
-  const { port, cookies } = await answer();
+  const { port, cookies, cpuUsage, stop } = await startServer("server.mjs", [
+    variant === "again" ? "bare" : variant,
+    `${SESSIONS}`,
+  ]);
   return {
     requests: ({ method, path, cookie }) => ({
       variant,
@@ -112,46 +95,8 @@ async function start(variant) {
       cpuUsage,
       requests: (cookie ? cookies : [undefined]).map((value) => message(method, path, port, value)),
     }),
-    async stop() {
-      if (child.connected) child.send("stop");
-      const clock = setTimeout(() => child.kill("SIGKILL"), 10_000);
-      await ended;
-      clearTimeout(clock);
-    },
+    stop,
   };
-}
-
-/** A request as browsers send it, as bytes. */
-function message(method, path, port, cookie) {
-  const lines = [
-    `${method} ${path} HTTP/1.1`,
-    `Host: 127.0.0.1:${port}`,
-    "Connection: keep-alive",
-    "User-Agent: Mozilla/5.0 (X11; Linux x86_64; rv:140.0) Gecko/20100101 Firefox/140.0",
-    "Accept: application/json",
-    "Accept-Language: en-GB,en;q=0.5",
-    "Accept-Encoding: gzip, deflate, br, zstd",
-    "Sec-Fetch-Dest: empty",
-    "Sec-Fetch-Mode: cors",
-    "Sec-Fetch-Site: same-origin",
-    ...(method === "POST" ? [`Origin: http://127.0.0.1:${port}`, "Content-Length: 0"] : []),
-    ...(cookie === undefined ? [] : [`Cookie: ${cookie}`]),
-  ];
-  return Buffer.from(`${lines.join("\r\n")}\r\n\r\n`, "latin1");
-}
-
-function reversedIn(turn, list) {
-  return turn % 2 === 1 ? list.toReversed() : list;
-}
-
-function only(names, all) {
-  if (names === undefined) return all;
-  return Object.fromEntries(
-    names.split(",").map((name) => {
-      if (!Object.hasOwn(all, name)) throw new Error(`there is no ${name}, only ${Object.keys(all).join(", ")}`);
-      return [name, all[name]];
-    }),
-  );
 }
 
 function keep(results) {
