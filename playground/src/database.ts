@@ -69,12 +69,25 @@ export class ShopDatabase {
     mkdirSync(directory, { recursive: true, mode: 0o700 });
     this.#db = new Libsql(join(directory, "shop.db"));
     this.#db.exec("PRAGMA busy_timeout = 5000");
-    this.#db.exec("PRAGMA journal_mode = WAL");
+    this.#useWal();
     // An order that was confirmed survives a loss of power too.
     this.#db.exec("PRAGMA synchronous = FULL");
     this.#db.exec(SCHEMA);
     const add = this.#db.prepare("INSERT OR IGNORE INTO products (id, name, about, price_cents) VALUES (?, ?, ?, ?)");
     for (const { id, name, about, priceCents } of CATALOGUE) add.run(id, name, about, priceCents);
+  }
+
+  /** SQLite does not wait, whatever `busy_timeout` says, when two processes turn a new file to WAL at the same moment. */
+  #useWal(): void {
+    const deadline = Date.now() + 5000;
+    for (;;)
+      try {
+        this.#db.exec("PRAGMA journal_mode = WAL");
+        return;
+      } catch (error) {
+        if (!/locked|busy/i.test(String(error)) || Date.now() >= deadline) throw error;
+        Atomics.wait(new Int32Array(new SharedArrayBuffer(4)), 0, 0, 10);
+      }
   }
 
   /** `undefined` when the name is taken, whatever the case of its letters. */
