@@ -53,7 +53,7 @@ export class StoreUnavailableError extends CoatcheckError {
   }
 }
 
-/** Two requests assigned the same keys of one session at the same time. Nothing of this request was saved. */
+/** Two requests assigned the same keys of one session, or used one refresh token, at the same time. Nothing of this request was saved. */
 export class SessionConflictError extends CoatcheckError {
   readonly code = "session_conflict";
   readonly status = 409;

@@ -50,8 +50,11 @@ export interface SessionEventDetails {
    * one in force; an older one, by somebody who has held it; or one within its grace whose successor was used already.
    */
   refreshReused: { readonly reason: "previous" | "older" | "in-grace" };
-  /** A refresh token that is in force was refused: it is another client's, or a scope was asked for that it has not. */
-  refreshRefused: { readonly reason: "client" | "scope" };
+  /**
+   * A refresh token that is in force was refused: it is another client's, a scope was asked for that it has not, or another
+   * request used it at the same moment.
+   */
+  refreshRefused: { readonly reason: "client" | "scope" | "overtaken" };
   /** Two requests assigned the same keys; the losing one was refused. */
   conflict: { readonly keys: readonly string[] };
   /** A write came after logout, expiry, revocation or a rotation, and was refused. */

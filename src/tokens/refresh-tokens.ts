@@ -1,7 +1,13 @@
 import type { Clock, Duration } from "../session/clock.ts";
 import type { SessionCore } from "../session/core.ts";
 import { sha256 } from "../session/crypto.ts";
-import { CorruptRecordError, InvalidGrantError, InvalidScopeError, SessionLimitError } from "../session/errors.ts";
+import {
+  CorruptRecordError,
+  InvalidGrantError,
+  InvalidScopeError,
+  SessionConflictError,
+  SessionLimitError,
+} from "../session/errors.ts";
 import type { SessionEvent, SessionEventDetails, SessionEventType } from "../session/events.ts";
 import {
   applyPatch,
@@ -117,12 +123,19 @@ export class RefreshTokens {
   /**
    * The successor of a token, which is dead from then on.
    *
-   * @throws InvalidGrantError for every token that is not in force; InvalidScopeError, StoreUnavailableError
+   * @param overtaken whether it was in force when this request first looked, and another request then changed the record
+   * @throws InvalidGrantError for every token that is not in force; SessionConflictError when another request used it at the
+   * same time; InvalidScopeError, StoreUnavailableError
    */
-  async use(text: unknown, request: RefreshRequest): Promise<IssuedRefreshToken> {
+  async use(text: unknown, request: RefreshRequest, overtaken = false): Promise<IssuedRefreshToken> {
     const { clientId, device } = request;
     const { token, record, standing } = await this.#judge(text, device);
-    if (standing !== "current" && standing !== "repeatable") throw await this.#endReused(record, standing, device);
+    if (standing !== "current" && standing !== "repeatable") {
+      if (!overtaken) throw await this.#endReused(record, standing, device);
+      // Two used it at once. If the thief was first, the owner's next try with it is reuse and ends the family.
+      this.#emit("refreshRefused", { reason: "overtaken" }, record, device);
+      throw new SessionConflictError([]);
+    }
     const { refresh } = record.meta;
     if (refresh.clientId !== clientId) {
       this.#emit("refreshRefused", { reason: "client" }, record, device);
@@ -141,7 +154,7 @@ export class RefreshTokens {
     const { secret, patch } = await this.#successor(token, record, scope);
     const { outcome } = await this.#records.update(record, patch, secret);
     // Another request was first, with this very token or by ending the session. What it is now is judged anew.
-    if (outcome !== "updated") return this.use(text, request);
+    if (outcome !== "updated") return this.use(text, request, true);
     const updated = applyPatch(record, patch) as RefreshRecord;
     this.#emit("refreshed", { reason: "used" }, updated, device);
     return { token: formatRefreshToken({ ...token, secret }), record: updated, scope };

@@ -90,8 +90,9 @@ export class SessionTokens<Own extends string = never> extends Tokens<Own> {
    * New tokens for a refresh token, which is dead from then on. Whoever uses it again ends the session, since two have it.
    *
    * @param refreshToken from outside: anything
-   * @throws InvalidGrantError for every token that is not in force; InvalidScopeError for more than it is good for, and then
-   *   it stays in force; StoreUnavailableError
+   * @throws InvalidGrantError for every token that is not in force; SessionConflictError when another request used it at the
+   *   same time and was first; InvalidScopeError for more than it is good for, and then it stays in force;
+   *   StoreUnavailableError
    */
   async refresh(refreshToken: unknown, options: RefreshOptions<Own> = {}): Promise<TokenAnswer> {
     const { clientId = this.#clientId, scope, device, claims } = options;

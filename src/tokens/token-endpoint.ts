@@ -72,7 +72,7 @@ export class TokenEndpoint<Own extends string = never> {
   /**
    * New tokens for the refresh token, which is in the cookie unless the option `refreshToken: "body"` is set.
    *
-   * @throws InvalidGrantError, InvalidScopeError, StoreUnavailableError, InsecureTransportError
+   * @throws InvalidGrantError, SessionConflictError, InvalidScopeError, StoreUnavailableError, InsecureTransportError
    */
   async refresh(options: Options<RefreshOptions<Own>> & Presented = {}): Promise<AccessTokenAnswer> {
     const { refreshToken, ...rest } = options;

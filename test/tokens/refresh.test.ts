@@ -4,6 +4,7 @@ import {
   hours,
   minutes,
   type Session,
+  SessionConflictError,
   SessionEndedError,
   SessionLimitError,
   StoreUnavailableError,
@@ -124,12 +125,43 @@ describe("refreshing", () => {
     expect(await tokens.verify(accessToken)).toMatchObject({ auth_time: at, amr: ["pwd", "otp"] });
   });
 
-  it("RT-03: of 50 parallel refreshes one succeeds, and the rest are reuse", async () => {
+  it("RT-03: 50 parallel refreshes leave one live successor, and the rest are told to try again", async () => {
     const { tokens, reasons } = setUp();
     const { refreshToken } = await tokens.login("ada");
     const settled = await Promise.allSettled(times(50, () => tokens.refresh(refreshToken)));
-    expect(settled.filter(({ status }) => status === "fulfilled")).toHaveLength(1);
-    expect(reasons("refreshReused")).toContain("previous");
+    const [first, ...more] = settled.filter((outcome) => outcome.status === "fulfilled");
+    expect(more).toEqual([]);
+    for (const outcome of settled)
+      if (outcome.status === "rejected") expect(outcome.reason).toBeInstanceOf(SessionConflictError);
+    expect(reasons("refreshRefused")).toEqual(times(49, () => "overtaken"));
+    expect(reasons("refreshReused")).toEqual([]);
+    const successor = await tokens.refresh(first?.value.refreshToken);
+    expect(await accepted(tokens, successor.accessToken)).toBe(true);
+  });
+
+  it("RT-02, RT-03: whoever was overtaken and tries again with the same token ends the family", async () => {
+    const { tokens, reasons, stored } = setUp();
+    const { refreshToken } = await tokens.login("ada");
+    await Promise.allSettled(times(2, () => tokens.refresh(refreshToken)));
+    expect(await stored(refreshToken)).toBeDefined();
+    await refused(tokens.refresh(refreshToken));
+    expect(reasons("refreshReused")).toEqual(["previous"]);
+    expect(await stored(refreshToken)).toBeUndefined();
+  });
+
+  it("RT-03: whoever was overtaken is told so however often the winner has refreshed since", async () => {
+    const one = setUp();
+    const late = setUp({ sessions: { store: one.inner } });
+    const { refreshToken } = await one.tokens.login("ada");
+    const held = late.store.hold("update");
+    const attempt = late.tokens.refresh(refreshToken);
+    await held.reached;
+    const winner = one.device(await one.tokens.refresh(refreshToken));
+    await winner.refresh();
+    held.release();
+    await expect(attempt).rejects.toBeInstanceOf(SessionConflictError);
+    expect(late.reasons("refreshReused")).toEqual([]);
+    await winner.refresh();
   });
 
   it("RT-03: with a grace, 50 parallel refreshes leave exactly one live successor", async () => {
