@@ -9,7 +9,7 @@ import { create, rotate, update } from "./write.ts";
 type State =
   /** Nothing changed: no write, no Set-Cookie. */
   | "untouched"
-  /** Only the last activity is due to be written down. */
+  /** Only the last activity is due to be written down, or the client to be brought up to date. */
   | "touched"
   /** The data of an existing session changed. */
   | "changed"
@@ -29,7 +29,7 @@ function stateOf(work: UnitOfWork): State {
   if (renewalDue(work)) return "replaced";
   // Too late to tell the client, and not worth an error.
   if (work.headSent && work.core.strategy.writesToClient(work.record)) return "untouched";
-  return work.core.lifetime.touchDue(work.record, work.core.clock.now()) ? "touched" : "untouched";
+  return work.outdated || work.core.lifetime.touchDue(work.record, work.core.clock.now()) ? "touched" : "untouched";
 }
 
 /** Whether `commit` has anything to do. */

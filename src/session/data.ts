@@ -22,7 +22,7 @@ export interface DataFormat {
   readonly codec: Codec;
   /** Texts of the keys that a session without them shows. */
   readonly initial: ReadonlyMap<string, string>;
-  readonly onConflict: ConflictPolicy;
+  readonly onConflict: ConflictPolicy | undefined;
   /** Most bytes (UTF-8) that all keys and texts of a session may take together. */
   readonly maxBytes: number;
 }
@@ -88,9 +88,11 @@ export class SessionData {
    * The patch that brings stored texts to what the handler left, or `undefined` when there is nothing to write. Resolves
    * conflicts with what others have stored since.
    *
+   * @param fallback the policy when the application has chosen none
    * @throws SessionConflictError under the policy "reject"; SessionTooLargeError; TypeError for a value that has no text
    */
-  plan(stored: Texts): Pick<SessionPatch, "set" | "unset"> | undefined {
+  plan(stored: Texts, fallback: ConflictPolicy = "reject"): Pick<SessionPatch, "set" | "unset"> | undefined {
+    const { onConflict = fallback } = this.#format;
     const theirs = this.#effective(stored);
     const set = new Map<string, string>();
     const unset: string[] = [];
@@ -104,7 +106,7 @@ export class SessionData {
         // Equal values are no agreement: both may have added one to a counter. Only a value that owes nothing to the one
         // before is the same as theirs.
         if (their !== base && !(ours === their && this.#isBlind(key))) {
-          const resolved = this.#resolve(key, base, ours, their);
+          const resolved = this.#resolve(onConflict, key, base, ours, their);
           if (resolved === undefined) {
             conflicts.add(key);
             continue;
@@ -293,13 +295,13 @@ export class SessionData {
   }
 
   #resolve(
+    onConflict: ConflictPolicy,
     key: string,
     base: string | undefined,
     ours: string | undefined,
     their: string | undefined,
   ): { text: string | undefined } | undefined {
     const updates = this.#updates.get(key);
-    const { onConflict } = this.#format;
     let value: unknown;
     if (updates !== undefined && updates.result === ours) {
       value = this.#parse(key, their);

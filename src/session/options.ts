@@ -22,7 +22,10 @@ export interface SessionsSettings<Data extends object> extends SchemaOptions<Dat
   readonly lifetime?: LifetimeOptions | LifetimePreset;
   /** How values are written as text. Default JSON. */
   readonly codec?: Codec;
-  /** What happens when two requests assign one key of one session at the same time. Default `"reject"`: HTTP 409. */
+  /**
+   * What happens when two requests assign one key of one session at the same time. Default `"reject"`: HTTP 409. For sealed
+   * sessions, most of whose conflicts nobody sees, `"overwrite"`.
+   */
   readonly onConflict?: ConflictPolicy;
   /** Whether what an anonymous visitor gathered stays at login: all, none, or these keys. Default true. */
   readonly keepAtLogin?: boolean | readonly (keyof Data & string)[];

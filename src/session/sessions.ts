@@ -59,9 +59,14 @@ export class Sessions<Data extends object = SessionDataShape> {
         throw new TypeError(`${option} needs sessions that a store keeps: leave strategy out`);
     const { wait = seconds(5), acrossProcesses = true } = turns === false ? {} : turns;
     assertWait("turns.wait", wait);
-    const { maxDataBytes = 65_536, onConflict = "reject" } = settings;
+    const { maxDataBytes = 65_536, onConflict } = settings;
     if (!(maxDataBytes > 0)) throw new TypeError("maxDataBytes must be a positive number");
-    if (typeof onConflict !== "function" && onConflict !== "reject" && onConflict !== "overwrite")
+    if (
+      onConflict !== undefined &&
+      typeof onConflict !== "function" &&
+      onConflict !== "reject" &&
+      onConflict !== "overwrite"
+    )
       throw new TypeError('onConflict must be "reject", "overwrite" or a function');
     const initial = new Map<string, string>();
     for (const [key, value] of Object.entries(settings.initial ?? {})) {
@@ -78,7 +83,7 @@ export class Sessions<Data extends object = SessionDataShape> {
     const { strategy: makeStrategy = serverSide } = settings;
     const { carrier, maxToken } = transport;
     const feed = (life: Duration) => revocations.feed(life);
-    const strategy = makeStrategy({ store, carrier, maxToken, longestLife: lifetime.longest, feed });
+    const strategy = makeStrategy({ store, carrier, maxToken, clock, longestLife: lifetime.longest, feed });
     const { beside } = transport;
     if (settings.cache !== undefined && beside === undefined)
       throw new TypeError("cache needs the session in a cookie");

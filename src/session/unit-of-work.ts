@@ -23,6 +23,8 @@ export type Beginning =
       readonly texts: Texts;
       readonly secret: SessionSecret;
       readonly secretHash: SecretHash;
+      /** Whether the client's token holds an older state than the record. */
+      readonly outdated?: boolean;
       /** The holder under which this request has the session's lease. */
       readonly lease?: string | undefined;
     }
@@ -80,6 +82,8 @@ export class UnitOfWork {
   /** An update of the record as it was at `version` that may have been made or not. It must not be made twice. */
   doubt: { readonly version: number; readonly error: StoreUnavailableError } | undefined;
   outgoing: Outgoing;
+  /** The client's token holds an older state than the record. */
+  outdated = false;
   /** What makes the client forget the cookie of another library, once that opens nothing any more. */
   oldCookie: NamedCookie | undefined;
   /** The request was opened by that cookie: the client has not shown yet that it has the token. */
@@ -108,6 +112,7 @@ export class UnitOfWork {
       this.secret = beginning.secret;
       this.secretHash = beginning.secretHash;
       this.#texts = beginning.texts;
+      this.outdated = beginning.outdated === true;
       if (beginning.lease !== undefined) this.lease = { holder: beginning.lease, record: beginning.record };
     } else if (beginning.kind === "superseded") {
       this.superseded = beginning;
@@ -135,10 +140,10 @@ export class UnitOfWork {
 
   /** What this request changes in `record`, whose data is `texts`, or `undefined` when it changes nothing. */
   changes(record: SessionRecord, texts: Texts): Change | undefined {
-    const planned = this.#data?.plan(texts);
+    const { lifetime, schema, clock, strategy } = this.core;
+    const planned = this.#data?.plan(texts, strategy.writesToClient(record) ? "overwrite" : "reject");
     const flashes = this.flashes.length;
     if (planned === undefined && flashes === 0) return undefined;
-    const { lifetime, schema, clock } = this.core;
     const seenAt = Math.max(record.seenAt, clock.now());
     const migrated = planned !== undefined && schema.version !== (record.meta.dataVersion ?? 0);
     const meta: Partial<SessionMeta> = {
@@ -206,6 +211,7 @@ export class UnitOfWork {
     const record = this.record as SessionRecord;
     const kept = record.meta.remember ? lifetime.absoluteDeadline(record) - clock.now() : undefined;
     this.outgoing = { token, lifetime: kept };
+    this.outdated = false;
   }
 
   clearOldCookie(): void {

@@ -1,4 +1,4 @@
-import type { Duration, Instant } from "../session/clock.ts";
+import type { Clock, Duration, Instant } from "../session/clock.ts";
 import type { LeaseWish, SessionPatch, SessionRecord } from "../session/record.ts";
 import type { RevocationFeed } from "../session/revocation-feed.ts";
 import type { SecretHash, SessionSecret } from "../session/token.ts";
@@ -14,6 +14,8 @@ export type Opened =
       readonly record: SessionRecord;
       readonly secret: SessionSecret;
       readonly secretHash: SecretHash;
+      /** Whether the client's token holds an older state than the record. */
+      readonly outdated?: boolean;
     };
 
 /** What became of an update. `token` is set when the client has to be sent another one. */
@@ -54,6 +56,7 @@ export interface StrategyContext {
   /** What carries the token, and how many characters of it. */
   readonly carrier: string;
   readonly maxToken: number;
+  readonly clock: Clock;
   /** The longest that a session may live. */
   readonly longestLife: Duration;
   /**

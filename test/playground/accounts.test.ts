@@ -1,5 +1,5 @@
 import { beforeAll, beforeEach, describe, expect, test } from "vitest";
-import { type OpenShop, openShop, SEEDED, STRATEGY, storedTest, Visitor } from "./support.ts";
+import { type OpenShop, openShop, SEEDED, STRATEGY, Visitor } from "./support.ts";
 
 let shop: OpenShop;
 let visitor: Visitor;
@@ -131,7 +131,7 @@ describe("preferences", () => {
     expect((await visitor.get("/preferences")).json).toEqual(expected);
   });
 
-  storedTest("that are saved at the same time are all kept", async () => {
+  test("that are saved at the same time are all kept", async () => {
     await loginAsNewcomer();
     const names = Array.from({ length: 20 }, (_, i) => `p${i}`);
     await Promise.all(names.map((name) => visitor.post("/preferences", { [name]: true })));

@@ -1,7 +1,7 @@
 import { memoryStore } from "coatcheck/memory";
 import { TestClock } from "coatcheck/testing";
 import { beforeAll, beforeEach, expect, test } from "vitest";
-import { holdingReads, type OpenShop, openShop, STRATEGY, storedTest, Visitor } from "./support.ts";
+import { holdingReads, type OpenShop, openShop, STRATEGY, Visitor } from "./support.ts";
 
 const clock = new TestClock();
 let shop: OpenShop;
@@ -56,7 +56,7 @@ test("has neither what was not found, nor what needs a login, nor itself", async
   expect((await journey()).map(({ path }) => path)).toEqual(["/"]);
 });
 
-storedTest("loses none of the pages that are loaded at the same time", async () => {
+test("loses none of the pages that are loaded at the same time", async () => {
   const store = holdingReads(memoryStore());
   visitor = new Visitor((await openShop({ store })).url);
   await visitor.page("/");

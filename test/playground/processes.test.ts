@@ -71,7 +71,7 @@ describe("one process", () => {
     expect((await guest.twin(url).get("/cart")).json.items).toMatchObject([{ productId: "2", quantity: 1 }]);
   });
 
-  storedTest("after kill -9 under load every acknowledged write is there", async () => {
+  test("after kill -9 under load every acknowledged write is there", async () => {
     const folder = temporaryFolder();
     const shop = await start(folder);
     const visitors = await Promise.all(

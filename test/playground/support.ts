@@ -18,8 +18,8 @@ export { SEEDED };
 export const { strategy: STRATEGY } = readConfig(process.env);
 
 /**
- * What sealed sessions do not promise (docs/strategies.md): of requests at the same time only the last answer counts, and
- * nobody has a list of them.
+ * What sealed sessions do not promise (docs/strategies.md): that of two requests which assign the same key at the same time
+ * neither is lost, anything about two processes, and a list.
  */
 export const storedTest: (name: string, run: () => Promise<void>) => void =
   STRATEGY === "sealed" ? () => {} : (name, run) => test(name, run);

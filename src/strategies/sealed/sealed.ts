@@ -4,13 +4,21 @@ import { CookieTooLargeError } from "../../session/errors.ts";
 import { applyPatch, type LeaseWish, type SessionPatch, type SessionRecord } from "../../session/record.ts";
 import { copyOf } from "../../session/revocation.ts";
 import type { RevocationFeed } from "../../session/revocation-feed.ts";
-import { formatToken, hashSecret, parseToken, type SessionId, type SessionSecret } from "../../session/token.ts";
+import {
+  formatToken,
+  hashSecret,
+  parseToken,
+  type SessionId,
+  type SessionSecret,
+  sameHash,
+} from "../../session/token.ts";
 import type { SessionStore } from "../../stores/store.ts";
 import { ServerSide } from "../server-side.ts";
 import type { MakeStrategy, Opened, Strategy, StrategyContext, Updated, UserRecords } from "../strategy.ts";
 import { Envelopes, isEnvelope } from "./envelope.ts";
 import { KeyRing } from "./key-ring.ts";
 import type { SealingKey } from "./keys.ts";
+import { type Recent, RecentlySealed } from "./recent.ts";
 import { recordFromBytes, recordToBytes } from "./record-bytes.ts";
 
 export interface SealedOptions {
@@ -37,17 +45,18 @@ export function sealed({ keys, spill = false }: SealedOptions): MakeStrategy {
   return (context) => new Sealed(ring, spill, context);
 }
 
-/** The record is encrypted in the client's token, and nowhere else. */
+/** The record is encrypted in the client's token, and nowhere else, but for what this process sealed a moment ago. */
 class Sealed implements Strategy {
   readonly users: UserRecords;
   readonly #envelopes: Envelopes;
   readonly #maxToken: number;
   readonly #feed: RevocationFeed | undefined;
+  readonly #recent: RecentlySealed;
   /** Where sessions go on that grew too large. */
   readonly #spill: { readonly store: SessionStore; readonly strategy: ServerSide } | undefined;
 
   /** @throws TypeError for a store that is missing, or that would not be used */
-  constructor(ring: KeyRing, spill: boolean, { store, carrier, maxToken, feed, longestLife }: StrategyContext) {
+  constructor(ring: KeyRing, spill: boolean, { store, carrier, maxToken, clock, feed, longestLife }: StrategyContext) {
     if (spill && store === undefined) throw new TypeError("sealed: spill needs a store");
     if (!spill && store !== undefined && store.revocations === undefined)
       throw new TypeError(
@@ -55,6 +64,7 @@ class Sealed implements Strategy {
       );
     this.#envelopes = new Envelopes(ring, "session", carrier);
     this.#maxToken = maxToken;
+    this.#recent = new RecentlySealed(clock);
     this.#feed = store?.revocations === undefined ? undefined : feed(longestLife);
     this.#spill = spill && store !== undefined ? { store, strategy: new ServerSide(store) } : undefined;
     this.users = new SealedUserRecords(store, this.#feed !== undefined);
@@ -73,7 +83,7 @@ class Sealed implements Strategy {
   }
 
   async open(text: string, lease?: LeaseWish): Promise<Opened> {
-    const opened = isEnvelope(text) ? await this.#unseal(text) : await this.#openSpilled(text, lease);
+    const opened = isEnvelope(text) ? this.#caughtUp(await this.#unseal(text)) : await this.#openSpilled(text, lease);
     if (!("record" in opened) || !(await this.#feed?.check(copyOf(opened.record)))) return opened;
     if (lease !== undefined) await this.release(opened.record, lease.holder);
     return { outcome: "unknown", reason: "revoked" };
@@ -90,7 +100,9 @@ class Sealed implements Strategy {
     if (this.#feed?.isRevoked(copyOf(record))) return undefined;
     const stored = await this.#spill?.store.read(record.id);
     if (stored !== undefined) return spilled(stored);
-    return isSpilled(record) ? undefined : record;
+    const recent = this.#recent.get(record.id);
+    if (isSpilled(record) || recent === "ended") return undefined;
+    return recent !== undefined && recent.record.version > record.version ? recent.record : record;
   }
 
   async update(record: SessionRecord, patch: SessionPatch, secret: SessionSecret): Promise<Updated> {
@@ -98,17 +110,32 @@ class Sealed implements Strategy {
     // Perhaps it was ended while the handler was at work.
     if (this.#feed?.isRevoked(copyOf(updated))) return { outcome: "missing" };
     if (isSpilled(record)) return this.#updateSpilled(record, patch, secret);
-    const token = await this.#seal(updated, secret);
-    return token.length <= this.#maxToken ? { outcome: "updated", token } : this.#spillOver(updated, secret, token);
+    // A periodic renewal may have been first: the client is to have that secret, not the one before.
+    const newest = this.#recent.get(record.id);
+    const own = patch.secretHash === undefined && isState(newest) && newest.record === record ? newest.secret : secret;
+    const token = await this.#seal(updated, own);
+    // Asked now, so that nothing can happen between this and the keeping.
+    const recent = this.#recent.get(record.id);
+    if (recent === "ended") return { outcome: "missing" };
+    if (isState(recent) && recent.record.version > record.version) return { outcome: "stale" };
+    if (token.length > this.#maxToken) return this.#spillOver(updated, own, token);
+    this.#recent.keep(record.id, { record: updated, secret: own });
+    return { outcome: "updated", token };
   }
 
   async touch(record: SessionRecord, seenAt: Instant, expiresAt: Instant, secret: SessionSecret) {
     if (isSpilled(record)) return this.#spill?.strategy.touch(record, seenAt, expiresAt);
-    const token = await this.#seal({ ...record, seenAt, expiresAt }, secret);
-    return token.length <= this.#maxToken ? token : undefined;
+    const recent = this.#recent.get(record.id);
+    const newer = isState(recent) && recent.record.version > record.version ? recent.record : undefined;
+    const token = await this.#seal({ ...(newer ?? record), seenAt, expiresAt }, secret);
+    // It must not bring back an older state, or a session that was ended, renewed or moved to the store.
+    const follows = newer === undefined || (!isSpilled(newer) && sameHash(newer.secretHash, record.secretHash));
+    const superseded = recent === "ended" || !follows || this.#recent.get(record.id) !== recent;
+    return superseded || token.length > this.#maxToken ? undefined : token;
   }
 
   async remove(record: SessionRecord): Promise<void> {
+    this.#recent.keep(record.id, "ended");
     // This copy may come from before the session spilled.
     await this.#spill?.store.remove(record.id);
   }
@@ -130,6 +157,16 @@ class Sealed implements Strategy {
     const secret = credential as SessionSecret;
     const secretHash = await hashSecret(secret);
     return { outcome: "current", record: { ...record, secretHash }, secret, secretHash };
+  }
+
+  /** An answer with a newer state is on its way to the client, or was overtaken by one with an older. */
+  #caughtUp(opened: Opened): Opened {
+    if (!("record" in opened)) return opened;
+    const { record, secretHash } = opened;
+    const recent = this.#recent.get(record.id);
+    if (!isState(recent) || !(recent.record.version > record.version)) return opened;
+    if (isSpilled(recent.record) || !sameHash(recent.record.secretHash, secretHash)) return opened;
+    return { ...opened, record: recent.record, outdated: true };
   }
 
   async #openSpilled(text: string, lease: LeaseWish | undefined): Promise<Opened> {
@@ -158,6 +195,7 @@ class Sealed implements Strategy {
       // Unless it is this very record, of which only the answer was lost.
       if (!isSame(stored, record)) return { outcome: "stale" };
     }
+    this.#recent.keep(record.id, { record, secret });
     return { outcome: "updated", token: formatToken({ id: record.id, secret }) };
   }
 
@@ -167,6 +205,8 @@ class Sealed implements Strategy {
   }
 }
 
+const isState = (recent: Recent | undefined): recent is Exclude<Recent, "ended"> =>
+  recent !== undefined && recent !== "ended";
 const isSpilled = ({ meta }: SessionRecord): boolean => meta.spilled === true;
 const spilled = (record: SessionRecord): SessionRecord => ({ ...record, meta: { ...record.meta, spilled: true } });
 

@@ -194,18 +194,6 @@ describe("a sealed session", () => {
     await one.finish();
   });
 
-  it("of requests at the same time the last answer counts, whole", async () => {
-    const { client } = setUpSealed();
-    const ada = client();
-    await ada.request(sets(1));
-    const [one, two] = [await ada.open({ method: "POST" }), await ada.open({ method: "POST" })];
-    one.session.data.n = 2;
-    two.session.data.theme = "dark";
-    await two.finish();
-    await one.finish();
-    expect(await ada.request(({ data }) => ({ ...data }))).toEqual({ n: 2 });
-  });
-
   it("is listed nowhere and ended by nobody but its client; what is asked for says what to do instead", async () => {
     const { client, sessions } = setUpSealed();
     const ada = client();
