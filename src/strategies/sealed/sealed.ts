@@ -165,8 +165,8 @@ class Sealed implements Strategy {
     const { record, secretHash } = opened;
     const recent = this.#recent.get(record.id);
     if (!isState(recent) || !(recent.record.version > record.version)) return opened;
-    if (isSpilled(recent.record) || !sameHash(recent.record.secretHash, secretHash)) return opened;
-    return { ...opened, record: recent.record, outdated: true };
+    const same = sameHash(recent.record.secretHash, secretHash);
+    return same ? { ...opened, record: recent.record, outdated: true } : opened;
   }
 
   async #openSpilled(text: string, lease: LeaseWish | undefined): Promise<Opened> {

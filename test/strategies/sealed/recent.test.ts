@@ -71,7 +71,11 @@ describe("requests at the same time, in one process", () => {
     const older = ada.token;
     await two.finish();
     ada.token = older;
-    await ada.request(({ data }) => expect(data).toEqual({ n: 2, theme: "dark" }));
+    const writing = await ada.copy().open(POST);
+    writing.session.data.n = 3;
+    await writing.exchange.commit();
+    expect(writing.exchange.needsCommit).toBe(false);
+    await ada.request(({ data }) => expect(data).toEqual({ n: 3, theme: "dark" }));
     expect(ada.token).not.toBe(older);
     const { changes } = ada;
     await ada.request(() => {});
@@ -86,7 +90,23 @@ describe("requests at the same time, in one process", () => {
     const slow = await ada.open();
     await ada.request(sets(2), POST);
     await slow.finish();
-    expect(await data(ada)).toEqual({ n: 2 });
+    // To a process that knows only the cookie.
+    expect(await data(setUpSealed({ clock }).client(ada.token))).toEqual({ n: 2 });
+  });
+
+  it("activity that is written down at the very moment of a write gives way to it", async () => {
+    for (let lead = 0; lead < 30; lead++) {
+      const { client, clock } = setUpSealed();
+      const ada = client();
+      await ada.request(sets(1));
+      await clock.advance(minutes(2));
+      const [slow, writing] = [await ada.open(), await ada.open(POST)];
+      writing.session.data.n = 2;
+      const written = writing.finish();
+      for (let i = 0; i < lead; i++) await Promise.resolve();
+      await Promise.all([written, slow.finish()]);
+      expect(await data(setUpSealed({ clock }).client(ada.token))).toEqual({ n: 2 });
+    }
   });
 
   it("a renewal and a write: both hold", async () => {
@@ -127,6 +147,26 @@ describe("a request that ends", () => {
     expect(ada.token).toBeUndefined();
   });
 
+  it("RN-01: after a login gets nothing of it when only its activity was due", async () => {
+    const { client, clock } = setUpSealed();
+    const ada = client();
+    await ada.request(sets(1));
+    await clock.advance(minutes(2));
+    const before = ada.copy();
+    const slow = await before.open();
+    await ada.request((session) => session.login("ada"));
+    await slow.finish();
+    expect(before.changes).toBe(0);
+  });
+
+  it("RN-06: after the logout learns of it when it reloads", async () => {
+    const { ada, one, two } = await atOnce();
+    await two.session.logout();
+    await two.finish();
+    await expect(one.session.reload()).rejects.toMatchObject({ reason: "gone" });
+    expect(ada.token).toBeUndefined();
+  });
+
   it("RN-02: after a login of the same visitor is refused, and does not take the login away", async () => {
     const { ada, one, two } = await atOnce();
     one.session.data.n = 2;
@@ -160,6 +200,24 @@ describe("a request that ends", () => {
     expect(await data(ada)).toEqual({ n: 1, theme: "dark", anything: large });
     expect(ada.token).toMatch(/^[\w-]{22}\.[\w-]{43}$/);
   });
+});
+
+it("a cookie from before the session moved to the store shows what is there, and a write with it moves too", async () => {
+  const { client, clock } = setUpRevocable({ spill: true });
+  const ada = client();
+  await ada.request(sets(1));
+  await clock.advance(minutes(2));
+  const [before, reader] = [ada.copy(), ada.copy()];
+  const slow = await reader.open();
+  await ada.request(({ data }) => void Object.assign(data, { anything: "x".repeat(5000) }), POST);
+  await slow.finish();
+  expect(reader.changes).toBe(0);
+  await before.request(({ data }) => {
+    expect(data.anything).toHaveLength(5000);
+    data.n = 2;
+  }, POST);
+  expect(before.token).toBe(ada.token);
+  expect((await data(ada)).n).toBe(2);
 });
 
 describe("the limits", () => {
