@@ -128,8 +128,8 @@ class Sealed implements Strategy {
     const recent = this.#recent.get(record.id);
     const newer = isState(recent) && recent.record.version > record.version ? recent.record : undefined;
     const token = await this.#seal({ ...(newer ?? record), seenAt, expiresAt }, secret);
-    // It must not bring back an older state, or a session that was ended, renewed or moved to the store.
-    const follows = newer === undefined || (!isSpilled(newer) && sameHash(newer.secretHash, record.secretHash));
+    // It must not bring back an older state, or a session that was ended or renewed.
+    const follows = newer === undefined || sameHash(newer.secretHash, record.secretHash);
     const superseded = recent === "ended" || !follows || this.#recent.get(record.id) !== recent;
     return superseded || token.length > this.#maxToken ? undefined : token;
   }
