@@ -35,9 +35,9 @@ export function ironSession(options: IronSessionOptions): UpgradeSource {
       const header = request.header("cookie");
       const value = header && findCookie(header, cookieName)?.value;
       const seal = value ? genuineSeal(value, passwords) : undefined;
-      if (value === undefined || seal === undefined) return undefined;
-      const key = createHash("sha256").update(value).digest("base64url");
-      return { key, proof: value, read: async (now) => opened(seal, now, kept) };
+      if (seal === undefined) return undefined;
+      const key = createHash("sha256").update(seal.text).digest("base64url");
+      return { key, proof: seal.text, read: async (now) => opened(seal, now, kept) };
     },
     end: async () => {},
     endAll: async () => {
@@ -48,6 +48,8 @@ export function ironSession(options: IronSessionOptions): UpgradeSource {
 
 /** A seal in the format Fe26.2, of which the MAC is right. */
 interface Seal {
+  /** All of it but the version, which the MAC does not cover: with another one it is still the same cookie. */
+  readonly text: string;
   readonly password: string;
   readonly salt: string;
   readonly iv: string;
@@ -79,7 +81,7 @@ function genuineSeal(value: string, passwords: ReadonlyMap<string, string>): Sea
   const text = parts.slice(0, 6).join("*");
   const expected = createHmac("sha256", keyOf(password, macSalt)).update(text).digest("base64url");
   if (!equalInConstantTime(mac, expected)) return undefined;
-  return { password, salt, iv, encrypted, expiration, version };
+  return { text: sealed, password, salt, iv, encrypted, expiration, version };
 }
 
 function opened(seal: Seal, now: Instant, kept: number | undefined): OldSession | undefined {

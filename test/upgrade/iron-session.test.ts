@@ -62,6 +62,22 @@ describe("visitors of iron-session", () => {
     expect(await copy.get(served, "/me")).toEqual(STRANGER);
   });
 
+  it("who have logged out cannot come back with another version written behind the seal", async () => {
+    const { ada } = await loggedIn();
+    const { served, sessions } = await native(ironSession(OPTIONS));
+    await ada.get(served, "/me");
+    const [seal = ""] = (ada.jar.get("shop") ?? "").split("~");
+    const variants = ["~2", "~2~", "~2~3", "~02", "~", ""].map((version) => {
+      const thief = new Browser();
+      thief.jar.set("shop", seal + version);
+      return thief;
+    });
+    for (const variant of variants) expect(await variant.copy().get(served, "/me")).toEqual(ADA);
+    expect(await sessions.forUser("ada").list()).toHaveLength(1);
+    await ada.get(served, "/logout", POST);
+    for (const variant of variants) expect(await variant.get(served, "/me")).toEqual(STRANGER);
+  });
+
   it("lose the old cookie after the grace, and nothing else", async () => {
     const { ada } = await loggedIn();
     const { served, clock } = await native(ironSession(OPTIONS));
