@@ -72,6 +72,8 @@ export interface OwnServerOptions {
   readonly url: string;
   readonly command: string;
   readonly args: readonly string[];
+  /** Variables beside those of this process. */
+  readonly env?: Readonly<Record<string, string>>;
   /** Its working directory, from `temporaryFolder`. */
   readonly folder: string;
   /** Rejects as long as the server does not serve. */
@@ -101,8 +103,13 @@ export async function ownServer(options: OwnServerOptions): Promise<OwnServer> {
   };
 }
 
-async function begin({ command, args, folder, ready, user }: OwnServerOptions) {
-  const child = spawn(command, args, { cwd: folder, ...user, stdio: ["ignore", "pipe", "pipe"] });
+async function begin({ command, args, env, folder, ready, user }: OwnServerOptions) {
+  const child = spawn(command, args, {
+    cwd: folder,
+    env: { ...process.env, ...env },
+    ...user,
+    stdio: ["ignore", "pipe", "pipe"],
+  });
   let output = "";
   for (const stream of [child.stdout, child.stderr])
     stream.on("data", (chunk: Buffer) => {

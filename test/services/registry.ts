@@ -1,4 +1,5 @@
 import { chromium } from "./chromium.ts";
+import { javascriptRuntimes } from "./javascript-runtimes.ts";
 import { mongodb } from "./mongodb.ts";
 import { mysql } from "./mysql.ts";
 import { postgres } from "./postgres.ts";
@@ -7,4 +8,12 @@ import { redisCluster } from "./redis-cluster.ts";
 import type { Service } from "./service.ts";
 
 /** All services that tests can ask for, in the order of the table at the end of a run. */
-export const registry: readonly Service[] = [redis, redisCluster, postgres, mysql, mongodb, chromium];
+export const registry: readonly Service[] = [
+  redis,
+  redisCluster,
+  postgres,
+  mysql,
+  mongodb,
+  chromium,
+  ...javascriptRuntimes,
+];

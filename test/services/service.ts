@@ -13,7 +13,16 @@ export interface Service {
   start?(): Promise<StartedService>;
 }
 
-export type ServiceName = "redis" | "redis-cluster" | "postgres" | "mysql" | "mongodb" | "chromium";
+export type ServiceName =
+  | "redis"
+  | "redis-cluster"
+  | "postgres"
+  | "mysql"
+  | "mongodb"
+  | "chromium"
+  | "bun"
+  | "deno"
+  | "workerd";
 
 export interface StartedService {
   readonly url: string;
