@@ -2,6 +2,7 @@
 //
 //   ```ts            type-checked
 //   ```ts run        type-checked and run; must exit 0 within 20 s
+//   ```ts dom        type-checked with the types of browsers, and without those of the libraries that it imports
 //   ```ts fragment   not a whole program: only its coatcheck imports are checked
 //   // file: cart.ts as the first line names a block, so that later blocks of the document can import "./cart.ts"
 import { spawnSync } from "node:child_process";
@@ -50,7 +51,7 @@ try {
     await checkImports(path, text, 1);
   }
   for (const block of blocks) extract(block);
-  const compiled = compile("ts") && compile("js");
+  const compiled = compile("ts") && compile("dom") && compile("js");
   if (compiled) for (const block of blocks) if (block.flags.includes("run")) execute(block);
 } finally {
   rmSync(work, { recursive: true, force: true });
@@ -91,7 +92,7 @@ function splitDocument(path, text) {
 
 function finishBlock({ path, line, language, flags, lines }) {
   const where = `${path}:${line - 1}`;
-  const unknown = flags.filter((flag) => flag !== "run" && flag !== "fragment");
+  const unknown = flags.filter((flag) => !["run", "dom", "fragment"].includes(flag));
   if (unknown.length > 0) problem(where, `unknown mark "${unknown.join(" ")}" on a code block`);
   if (flags.length > 1) problem(where, "a code block takes one mark: run or fragment");
   const code = lines.join("\n");
@@ -156,17 +157,22 @@ function extract(block) {
   writeFileSync(block.file, `${"\n".repeat(block.line - 1)}${code}\n`);
 }
 
-function compile(language) {
-  const mine = blocks.filter((block) => block.language === language);
+/** `kind`: a language, or `dom`. */
+function compile(kind) {
+  const mine = blocks.filter(({ language, flags }) => kind === (flags.includes("dom") ? "dom" : language));
   if (mine.length === 0) return true;
-  const script = { allowJs: true, checkJs: true, noImplicitAny: false, noEmit: true };
+  const options = {
+    js: { allowJs: true, checkJs: true, noImplicitAny: false, noEmit: true },
+    // devalue's types name Float16Array.
+    ts: { noEmit: false, lib: ["es2023", "es2025.float16"] },
+    dom: { noEmit: true, skipLibCheck: true, lib: ["es2023", "es2025.float16", "dom", "dom.iterable"] },
+  };
   const config = {
     extends: "../tsconfig.base.json",
-    // devalue's types name Float16Array.
-    compilerOptions: language === "js" ? script : { noEmit: false, lib: ["es2023", "es2025.float16"] },
+    compilerOptions: options[kind],
     files: mine.map((block) => relative(work, block.file)),
   };
-  const configFile = join(work, `tsconfig.${language}.json`);
+  const configFile = join(work, `tsconfig.${kind}.json`);
   writeFileSync(configFile, JSON.stringify(config));
   const tsc = join(root, "node_modules", ".bin", "tsc");
   const result = spawnSync(tsc, ["-p", configFile, "--pretty", "false"], { cwd: root, encoding: "utf8" });
@@ -176,7 +182,7 @@ function compile(language) {
     const file = relative(root, block.file).split(sep).join("/");
     output = output.replaceAll(`${file}(`, `${block.path}(`);
   }
-  problem("code blocks", `${language} does not type-check\n${output}`);
+  problem("code blocks", `${kind} does not type-check\n${output}`);
   return false;
 }
 

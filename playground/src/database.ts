@@ -69,7 +69,7 @@ export class ShopDatabase {
     mkdirSync(directory, { recursive: true, mode: 0o700 });
     this.#db = new Libsql(join(directory, "shop.db"));
     this.#db.exec("PRAGMA busy_timeout = 5000");
-    this.#useWal();
+    this.#turnOnWal();
     // An order that was confirmed survives a loss of power too.
     this.#db.exec("PRAGMA synchronous = FULL");
     this.#db.exec(SCHEMA);
@@ -78,7 +78,7 @@ export class ShopDatabase {
   }
 
   /** SQLite does not wait, whatever `busy_timeout` says, when two processes turn a new file to WAL at the same moment. */
-  #useWal(): void {
+  #turnOnWal(): void {
     const deadline = Date.now() + 5000;
     for (;;)
       try {
