@@ -1,6 +1,9 @@
 import { CLEAN_UP_CLAIM } from "../session/clean-up.ts";
 import type { Clock, Instant } from "../session/clock.ts";
 import { utf8Length } from "../session/data.ts";
+import { SessionEvents } from "../session/events.ts";
+import { MAX_ABSOLUTE } from "../session/lifetime.ts";
+import { RevocationWriter } from "../session/revocation-writer.ts";
 import { parseSessionId } from "../session/token.ts";
 import type { SessionRecord, SessionStore } from "../stores/store.ts";
 
@@ -77,7 +80,10 @@ export interface RevokeOptions {
   readonly ask: ((question: string) => Promise<boolean>) | undefined;
 }
 
-/** Ends one session, those of a user, or all of them; asks first when it is more than one. */
+/**
+ * Ends one session, those of a user, or all of them, with their access tokens, sealed cookies and snapshots; asks first when it
+ * is more than one.
+ */
 export async function revoke(job: Job, { id, userId, all, yes, ask }: RevokeOptions): Promise<number> {
   const chosen = [id !== undefined, userId !== undefined, all].filter(Boolean).length;
   if (chosen !== 1) throw new TypeError("revoke takes one of: an id, --user ID, --all");
@@ -87,18 +93,24 @@ export async function revoke(job: Job, { id, userId, all, yes, ask }: RevokeOpti
     if (ask === undefined) throw new TypeError(`this ends ${what}; say --yes, since nobody can be asked`);
     return ask(`End ${what}?`);
   };
-  let count: number;
+  // How long the application's copies of sessions live is not known here.
+  const lifetime = store.revocations === undefined ? undefined : { lifetime: MAX_ABSOLUTE };
+  const revocations = new RevocationWriter(store.revocations, job.clock, new SessionEvents(), lifetime);
+  let count = 0;
   if (id !== undefined) {
     const parsed = parseSessionId(id);
-    count = parsed !== undefined && (await store.remove(parsed)) ? 1 : 0;
+    if (parsed !== undefined) {
+      await revocations.sessionEnds(parsed);
+      count = (await store.remove(parsed)) ? 1 : 0;
+    }
   } else if (userId !== undefined) {
     const records = await store.listByUser(userId);
     if (records.length > 1 && !(await agreed(`${records.length} sessions of ${printed(userId)}`))) return 1;
-    count = await store.removeByUser(userId);
+    count = await revocations.userEnds(userId, undefined, () => store.removeByUser(userId));
   } else {
     if (!(await agreed("every session of everybody"))) return 1;
     await store.remove(CLEAN_UP_CLAIM);
-    count = await store.removeAll();
+    count = await revocations.everyoneEnds(() => store.removeAll());
   }
   output.out(job.json ? JSON.stringify({ revoked: count }) : `${count} ended`);
   return count === 0 && id !== undefined ? 1 : 0;

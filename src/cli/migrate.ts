@@ -1,10 +1,11 @@
 import { hashSecret, newSecret, newSessionId } from "../session/token.ts";
 import { moveSession } from "../stores/moving.ts";
+import { copyRevocations } from "../stores/moving-revocations.ts";
 import type { SessionStore } from "../stores/store.ts";
 import { type Job, sessionsOf } from "./commands.ts";
 
 /**
- * Moves every living session to another store and leaves expired ones behind. The application may be at work meanwhile,
+ * Moves every living session to another store, with the revocations that still matter, and leaves expired ones behind. The application may be at work meanwhile,
  * if all its processes use `movingStore`. Can be stopped and run again at any time.
  */
 export async function migrate(job: Job, to: SessionStore): Promise<number> {
@@ -17,6 +18,8 @@ export async function migrate(job: Job, to: SessionStore): Promise<number> {
       else if ((await moveSession({ from: job.store, to }, record.id)) === "moved") moved++;
       if ((moved + expired) % 1000 === 0) job.output.progress(`${moved} moved`);
     }
+    const [old, fresh] = [job.store.revocations, to.revocations];
+    if (old !== undefined && fresh !== undefined) await copyRevocations(old, fresh, job.clock.now());
     job.output.out(
       job.json ? JSON.stringify({ moved, expired }) : `${moved} moved, ${expired} expired ones left where they were`,
     );

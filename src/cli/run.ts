@@ -1,7 +1,7 @@
 import { parseArgs } from "node:util";
 import { type Clock, systemClock } from "../session/clock.ts";
 import { CoatcheckError } from "../session/errors.ts";
-import { parseSessionId } from "../session/token.ts";
+import { newSessionId, parseSessionId } from "../session/token.ts";
 import { openStore } from "../stores/open-store.ts";
 import type { SessionStore } from "../stores/store.ts";
 import { list, type Output, prune, revoke, show, stats } from "./commands.ts";
@@ -27,6 +27,8 @@ const USAGE = `coatcheck: look after the sessions of an application
   coatcheck migrate --to URL                  move sessions to another store
 
   --store URL   sqlite:./sessions.db, redis://…, postgres://…; default $STORE_URL
+  --name NAME   the table, schema.table, collection or key prefix, if it is not the store's default;
+                --to-name for that of the other store
   --json        answer in JSON
   --yes         do not ask before many sessions are ended`;
 
@@ -45,7 +47,7 @@ export async function run(argv: readonly string[], surroundings: Surroundings): 
     if (rest.length > 0) throw new UsageError(`too many arguments: ${rest.join(" ")}`);
     const url = values.store ?? surroundings.storeUrl;
     if (url === undefined) throw new UsageError("which store? Use --store URL, or set STORE_URL");
-    const opened = await openStore(url);
+    const opened = await openExisting(url, values.name);
     store = opened;
     const { clock = systemClock, ask } = surroundings;
     const job = { store: opened, clock, output: surroundings, json: values.json };
@@ -61,7 +63,10 @@ export async function run(argv: readonly string[], surroundings: Surroundings): 
       case "stats":
         return await stats(job);
       case "migrate":
-        return await migrate(job, await openStore(required(values.to, "migrate needs --to URL")));
+        return await migrate(
+          job,
+          await openStore(required(values.to, "migrate needs --to URL"), { name: values["to-name"] }),
+        );
       default:
         throw new UsageError(`there is no command ${JSON.stringify(command)}`);
     }
@@ -75,6 +80,18 @@ export async function run(argv: readonly string[], surroundings: Surroundings): 
   }
 }
 
+/** Opens a store that is there: an operator's slip must not leave a file or tables behind. */
+async function openExisting(url: string, name: string | undefined): Promise<SessionStore> {
+  const found = await openStore(url, { name, migrate: false });
+  try {
+    await found.read(newSessionId());
+  } finally {
+    await found.close?.();
+  }
+  // What it lacks is only the log of revocations, as long as nobody has needed one.
+  return openStore(url, { name });
+}
+
 function parse(argv: readonly string[]) {
   try {
     return parseArgs({
@@ -82,7 +99,9 @@ function parse(argv: readonly string[]) {
       allowPositionals: true,
       options: {
         store: { type: "string" },
+        name: { type: "string" },
         to: { type: "string" },
+        "to-name": { type: "string" },
         user: { type: "string" },
         limit: { type: "string" },
         all: { type: "boolean", default: false },

@@ -29,7 +29,8 @@ export type LifetimePreset = "aal1" | "aal2" | "aal3";
 /** For how long a request that was on its way during a rotation is told apart from a replay. */
 export const IN_FLIGHT: Duration = seconds(10);
 
-const MAX_ABSOLUTE = days(400);
+/** Nothing lives longer, whatever the policy. */
+export const MAX_ABSOLUTE = days(400);
 
 const PRESETS: Record<LifetimePreset, Lifetime> = {
   aal1: { idle: Number.POSITIVE_INFINITY, absolute: days(30) },

@@ -1,5 +1,6 @@
 import type { Instant } from "../session/clock.ts";
 import { hashSecret, newSecret, type SessionId } from "../session/token.ts";
+import { movingRevocations } from "./moving-revocations.ts";
 import type { LeaseRequest, SessionPatch, SessionRecord, SessionStore } from "./store.ts";
 
 /** Where sessions come from, and where they go. */
@@ -19,6 +20,8 @@ export interface MovingStores {
 export function movingStore(stores: MovingStores): SessionStore {
   const { from, to } = stores;
   if (from === to) throw new TypeError("movingStore needs two different stores");
+  const revocations =
+    from.revocations && to.revocations ? movingRevocations(from.revocations, to.revocations) : to.revocations;
   const moved = async (id: SessionId) => (await moveSession(stores, id)) !== "missing";
 
   async function remove(id: SessionId, userId?: string): Promise<boolean> {
@@ -66,7 +69,7 @@ export function movingStore(stores: MovingStores): SessionStore {
     ...(to.release === undefined
       ? undefined
       : { release: (id: SessionId, holder: string) => to.release?.(id, holder) }),
-    ...(to.revocations === undefined ? undefined : { revocations: to.revocations }),
+    ...(revocations === undefined ? undefined : { revocations }),
     async close() {
       await from.close?.();
       await to.close?.();

@@ -1,4 +1,4 @@
-import { mkdirSync } from "node:fs";
+import { existsSync, mkdirSync } from "node:fs";
 import { dirname } from "node:path";
 
 /** What the store binds and what columns hold. Drivers may answer with bigint instead of number. */
@@ -26,13 +26,14 @@ const DRIVERS = [
 ] as const;
 
 /**
- * Opens a file with the first driver that is installed; makes the file and its folder.
+ * Opens a file with the first driver that is installed; makes the file and its folder if it may.
  *
- * @throws Error that names the packages when there is no driver
+ * @throws Error that names the packages when there is no driver, or for a file that is missing and may not be made
  */
-export async function openSqliteFile(path: string): Promise<SqliteHandle> {
+export async function openSqliteFile(path: string, makes: boolean): Promise<SqliteHandle> {
   const Database = await importDriver();
-  if (path !== ":memory:") mkdirSync(dirname(path), { recursive: true });
+  if (path !== ":memory:" && makes) mkdirSync(dirname(path), { recursive: true });
+  if (path !== ":memory:" && !makes && !existsSync(path)) throw new Error("There is no such SQLite file.");
   return new Database(path);
 }
 

@@ -18,8 +18,10 @@ import { recordOfRow, type TableRow, understoodRecords } from "./table-row.ts";
 export type { SqliteHandle, SqliteStatement, SqliteValue } from "./sqlite-handle.ts";
 
 export interface SqliteStoreOptions {
-  /** Name of the table: letters, digits and `_`, at most 63. Made when it is not there. Default `coatcheck_sessions`. */
+  /** Name of the table: letters, digits and `_`, at most 63. Default `coatcheck_sessions`. */
   readonly table?: string;
+  /** Whether file and tables are made at the first use, unless they are there. Default true. */
+  readonly migrate?: boolean;
   /**
    * What an acknowledged write survives. `"full"`: a power cut. `"normal"`: the end of the process, however violent, but a
    * power cut may undo the last writes; several times faster. Default `"full"`. Only for a path: a handle that is passed
@@ -51,7 +53,7 @@ const PAGE = 200;
  * @throws TypeError for arguments that do not fit; what is wrong with the file shows at the first use
  */
 export function sqliteStore(pathOrHandle: string | SqliteHandle, options: SqliteStoreOptions = {}): SessionStore {
-  const { table = "coatcheck_sessions", synchronous, clock = systemClock } = options;
+  const { table = "coatcheck_sessions", migrate = true, synchronous, clock = systemClock } = options;
   if (!/^(?!sqlite_)[A-Za-z_][A-Za-z0-9_]{0,62}$/i.test(table))
     throw new TypeError(`sqliteStore: ${JSON.stringify(table.slice(0, 64))} cannot be the name of a table`);
   if (synchronous !== undefined && synchronous !== "full" && synchronous !== "normal")
@@ -67,13 +69,14 @@ export function sqliteStore(pathOrHandle: string | SqliteHandle, options: Sqlite
     if (synchronous !== undefined)
       throw new TypeError("sqliteStore: set synchronous on the handle itself; its pragmas are yours");
   }
-  return new SqliteStore(pathOrHandle, table, synchronous ?? "full", clock);
+  return new SqliteStore(pathOrHandle, table, migrate, synchronous ?? "full", clock);
 }
 
 class SqliteStore implements SessionStore {
   readonly revocations: SqliteRevocations;
   readonly #source: string | SqliteHandle;
   readonly #table: string;
+  readonly #migrates: boolean;
   readonly #synchronous: "full" | "normal";
   readonly #clock: Clock;
   #database: Database | undefined;
@@ -82,9 +85,16 @@ class SqliteStore implements SessionStore {
   /** Operations that wait for another connection's lock. */
   #waiting = 0;
 
-  constructor(source: string | SqliteHandle, table: string, synchronous: "full" | "normal", clock: Clock) {
+  constructor(
+    source: string | SqliteHandle,
+    table: string,
+    migrates: boolean,
+    synchronous: "full" | "normal",
+    clock: Clock,
+  ) {
     this.#source = source;
     this.#table = table;
+    this.#migrates = migrates;
     this.#synchronous = synchronous;
     this.#clock = clock;
     this.revocations = new SqliteRevocations(
@@ -285,10 +295,10 @@ class SqliteStore implements SessionStore {
 
   async #open(): Promise<Database> {
     const path = typeof this.#source === "string" ? this.#source : undefined;
-    const handle = typeof this.#source === "string" ? await openSqliteFile(this.#source) : this.#source;
+    const handle = typeof this.#source === "string" ? await openSqliteFile(this.#source, this.#migrates) : this.#source;
     const prepared = () => {
       if (path !== undefined) setPragmas(handle, this.#synchronous);
-      createTable(handle, this.#table);
+      if (this.#migrates) createTable(handle, this.#table);
       return { handle, statements: prepareStatements(handle, this.#table) };
     };
     try {

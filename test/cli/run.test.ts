@@ -1,9 +1,10 @@
-import { mkdtempSync, rmSync } from "node:fs";
+import { mkdtempSync, readdirSync, rmSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { createSessions, days, minutes, type SessionId } from "coatcheck";
 import { openStore, type SessionRecord } from "coatcheck/stores";
 import { signedInCookie, TestClock } from "coatcheck/testing";
+import { createTokens, generateKey } from "coatcheck/tokens";
 import { afterEach, beforeEach, describe, expect, it } from "vitest";
 import { run } from "../../src/cli/run.ts";
 
@@ -92,6 +93,51 @@ describe("coatcheck", () => {
   it("ends one session without asking", async () => {
     expect((await coatcheck(["revoke", ids[0] as string])).out).toBe("1 ended");
     expect(await idsOf()).toHaveLength(2);
+  });
+
+  it("LO-09: ends the access tokens of what it ends, of a session, a user, everybody", async () => {
+    const store = await openStore(storeUrl);
+    const sessions = createSessions({ store, clock });
+    const keys = generateKey("HS256");
+    const tokens = createTokens({ sessions, keys, issuer: "https://shop.example", audience: "https://shop.example" });
+    const isGood = (token: string) =>
+      tokens.verify(token).then(
+        () => true,
+        () => false,
+      );
+    for (const [user, argv] of [
+      ["ada", (id: string) => ["revoke", id]],
+      ["bob", () => ["revoke", "--user", "bob", "--yes"]],
+      ["eve", () => ["revoke", "--all", "--yes"]],
+    ] as const) {
+      const { accessToken, refreshToken } = await tokens.login(user);
+      await clock.advance(1000);
+      expect(await isGood(accessToken)).toBe(true);
+      expect((await coatcheck(argv(refreshToken.split(".")[0] ?? ""))).code).toBe(0);
+      // And are not forgotten where the sessions move to.
+      const to = `sqlite:${join(folder, `${user}.db`)}`;
+      expect((await coatcheck(["migrate", "--to", to])).code).toBe(0);
+      const moved = await openStore(to);
+      expect((await moved.revocations?.read(undefined))?.entries.length).toBeGreaterThan(0);
+      await moved.close?.();
+      await clock.advance(1000);
+      expect(await isGood(accessToken)).toBe(false);
+    }
+    await sessions.close();
+  });
+
+  it("makes no file and no table by looking for one", async () => {
+    for (const argv of [
+      ["list", "--store", `sqlite:${join(folder, "typo.db")}`],
+      ["list", "--name", "typo"],
+      ["revoke", "--all", "--yes", "--name", "typo"],
+    ])
+      for (const _ of [1, 2])
+        expect(await coatcheck(argv)).toMatchObject({
+          code: 1,
+          error: expect.stringMatching(/no such (table: typo|SQLite file)/),
+        });
+    expect(readdirSync(folder).filter((name) => name.startsWith("typo"))).toEqual([]);
   });
 
   it("asks before it ends several, and ends none when the answer is no", async () => {

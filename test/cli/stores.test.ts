@@ -1,3 +1,4 @@
+import { randomUUID } from "node:crypto";
 import { createSessions, days } from "coatcheck";
 import { openStore } from "coatcheck/stores";
 import { signedInCookie, TestClock } from "coatcheck/testing";
@@ -43,4 +44,37 @@ for (const service of ["redis", "postgres", "mysql", "mongodb"] as const)
       expect(await coatcheck("prune", "--store", to)).toEqual({ removed: 2 });
       await sessions.close();
     }, 60_000);
+
+    it("works on the table, collection or prefix that --name tells, and says so when there is none", async () => {
+      const storeUrl = await newUrl();
+      const isRedis = service === "redis";
+      const [name, other] = isRedis ? [`${randomUUID()}:`, `${randomUUID()}:`] : ["app_sessions", "app_copies"];
+      const options = { name: service === "postgres" ? `public.${name}` : name };
+      const store = await openStore(storeUrl, options);
+      const sessions = createSessions({ store });
+      await signedInCookie(sessions, "ada");
+      const coatcheck = async (...argv: string[]) => {
+        const said: string[] = [];
+        const line = (text: string) => void said.push(text);
+        const code = await run([...argv, "--json"], { out: line, error: line, progress: () => {}, storeUrl });
+        return { code, said: said.join("\n") };
+      };
+      const count = async (name: string) => JSON.parse((await coatcheck("list", "--name", name)).said).length;
+
+      expect(await count(options.name)).toBe(1);
+      expect((await coatcheck("migrate", "--name", options.name, "--to", storeUrl, "--to-name", other)).code).toBe(0);
+      expect([await count(options.name), await count(other)]).toEqual([0, 1]);
+      // Tables are made by applications, not by looking for them.
+      if (service === "postgres" || service === "mysql")
+        for (const _ of [1, 2]) {
+          const missing = await coatcheck("list", "--name", "nobodys");
+          expect(missing).toMatchObject({ code: 1, said: expect.stringMatching(/nobodys.*n.t exist/) });
+        }
+      if (isRedis) {
+        const copies = await openStore(storeUrl, { name: other });
+        await copies.removeAll();
+        await copies.close?.();
+      }
+      await sessions.close();
+    });
   });

@@ -1,8 +1,11 @@
-import { createSessions, type SessionId } from "coatcheck";
+import { createSessions, hours, type SessionId } from "coatcheck";
 import { memoryStore } from "coatcheck/memory";
-import { storeConformance } from "coatcheck/testing";
-import { describe, expect, it } from "vitest";
+import { storeConformance, TestClock } from "coatcheck/testing";
+import { createTokens, generateKey, InvalidTokenError } from "coatcheck/tokens";
+import { describe, expect, it, onTestFinished } from "vitest";
 import { moveSession, movingStore } from "../../src/stores/moving.ts";
+import { copyRevocations } from "../../src/stores/moving-revocations.ts";
+import type { RevocationLog } from "../../src/stores/revocation-log.ts";
 import type { SessionRecord, SessionStore } from "../../src/stores/store.ts";
 
 const id = "AAAAAAAAAAAAAAAAAAAAAA" as SessionId;
@@ -163,6 +166,36 @@ describe("movingStore", () => {
     expect(await store.read(id)).toEqual(record());
     expect(await store.remove(id)).toBe(true);
     expect(await store.read(id)).toBeUndefined();
+  });
+
+  it("LO-09: what was revoked in the old store stays revoked, during the move and after it", async () => {
+    const clock = new TestClock();
+    const [from, to] = [memoryStore(), memoryStore()];
+    const keys = generateKey("HS256");
+    const applicationOver = (store: SessionStore) => {
+      const sessions = createSessions({ store, clock });
+      onTestFinished(() => sessions.close());
+      return createTokens({ sessions, keys, issuer: "https://shop.example", audience: "https://shop.example" });
+    };
+    const old = applicationOver(from);
+    const [before, during, spared] = [await old.login("ada"), await old.login("bob"), await old.login("eve")];
+    await clock.advance(1000);
+    await old.verify(before.accessToken);
+    await old.logout(before.refreshToken);
+    const moving = applicationOver(movingStore({ from, to }));
+    await expect(moving.verify(before.accessToken)).rejects.toBeInstanceOf(InvalidTokenError);
+    await moving.logout(during.refreshToken);
+    await expect(moving.verify(during.accessToken)).rejects.toBeInstanceOf(InvalidTokenError);
+    await moving.verify(spared.accessToken);
+
+    const { revocations } = from;
+    expect(await copyRevocations(revocations as RevocationLog, to.revocations as RevocationLog, clock.now())).toBe(1);
+    const fresh = applicationOver(to);
+    for (const { accessToken } of [before, during])
+      await expect(fresh.verify(accessToken)).rejects.toBeInstanceOf(InvalidTokenError);
+    await fresh.verify(spared.accessToken);
+    await clock.advance(hours(1));
+    expect(await copyRevocations(revocations as RevocationLog, to.revocations as RevocationLog, clock.now())).toBe(0);
   });
 
   it("refuses to move a store into itself", () => {
