@@ -50,7 +50,7 @@ export function accessTokens(
       if (issued(token) > issued(old)) return [undefined, 0];
       const [asked, before] = [Math.max(clock.now(), last + 1), dropped];
       const abort = new AbortController();
-      const cancel = clock.schedule(() => abort.abort(), PATIENCE);
+      const cancel = clock.schedule(() => abort.abort(new TypeError("no answer")), PATIENCE);
       try {
         const response = await send(abort.signal);
         if (response.ok && dropped === before) return [undefined, (await take(response, asked)).issuedAt];

@@ -303,6 +303,71 @@ describeWithService("chromium", async ({ url: program }) => {
     expect(await status(two)).toMatchObject({ status: "anonymous" });
   });
 
+  it("LO-01: until the server knows of a logout, no request carries the session", async () => {
+    const [page] = await browser.tabs(1, server.url);
+    await makeClient(page);
+    await login(page);
+    const cookies: unknown[] = [];
+    server.interruptWith((request, response) => {
+      if (request.url === "/things") cookies.push(request.headers.cookie);
+      if (request.url !== "/logout") return false;
+      response.writeHead(503).end();
+      return true;
+    });
+    await send(page, "/things");
+    expect(await page?.evaluate(() => window.kept.client.logout())).toBe(false);
+    expect((await send(page, "/things"))?.[0]).toBe(401);
+    expect(cookies).toEqual([expect.stringContaining("sid="), undefined]);
+    server.interruptWith(undefined);
+    expect((await send(page, "/things"))?.[0]).toBe(401);
+    await until(page as Page, () => !Object.keys(localStorage).some((key) => key.startsWith("coatcheck|@|")));
+  });
+
+  it("LO-01: a refresh that is answered after the logout brings no token back", async () => {
+    const [page] = await browser.tabs(1, server.url);
+    await makeClient(page, TOKEN_ROUTES);
+    await login(page);
+    server.expireAccessTokens();
+    const authorizations: unknown[] = [];
+    let answer: (() => void) | undefined;
+    const refreshing = new Promise<void>((arrived) => {
+      server.interruptWith((request, response) => {
+        if (request.url === "/token/things") authorizations.push(request.headers.authorization);
+        if (request.url !== "/token/refresh" || answer !== undefined) return false;
+        answer = () => response.end('{"accessToken":"access-late","expiresIn":600}');
+        arrived();
+        return true;
+      });
+    });
+    const sent = send(page, "/token/things");
+    await refreshing;
+    expect(await page?.evaluate(() => window.kept.client.logout())).toBe(true);
+    answer?.();
+    expect((await sent)?.[0]).toBe(401);
+    expect((await send(page, "/token/things"))?.[0]).toBe(401);
+    expect(authorizations).toEqual([expect.stringMatching(/^Bearer access-\d+$/), undefined]);
+    server.interruptWith(undefined);
+  });
+
+  it("a refresh that is never answered is given up after eight seconds, as a broken network, and the next one goes through", async () => {
+    const [page] = await browser.tabs(1, server.url);
+    await page?.evaluate((routes) => {
+      const fast = (callback: () => void, delay: number) => {
+        const timer = setTimeout(callback, delay / 40);
+        return () => clearTimeout(timer);
+      };
+      const client = window.coatcheck.createClient({ routes, clock: { now: () => Date.now(), schedule: fast } });
+      window.kept = { client };
+    }, TOKEN_ROUTES);
+    await login(page);
+    server.expireAccessTokens();
+    server.interruptWith((request) => request.url === "/token/refresh");
+    await expect(send(page, "/token/things")).rejects.toThrow("TypeError: no answer");
+    expect(await status(page)).toMatchObject({ status: "signed-in" });
+    server.interruptWith(undefined);
+    expect(await send(page, "/token/things")).toEqual([200, '{"userId":"ada"}']);
+  });
+
   it("ST-09: a page that comes back from the back/forward cache after a logout is checked again", async () => {
     const [one] = await browser.tabs(1, server.url);
     await makeClient(one);
