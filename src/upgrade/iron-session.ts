@@ -28,6 +28,9 @@ export function ironSession(options: IronSessionOptions): UpgradeSource {
   if (!cookieName) throw new TypeError("upgradeFrom: cookieName must be the name of the old cookie");
   const passwords = new Map(Object.entries(typeof password === "string" ? { 1: password } : (password ?? {})));
   if (passwords.size === 0) throw new TypeError("upgradeFrom: password must be what the old cookies were sealed with");
+  // As in iron-session. Of an empty one anybody can make seals.
+  if ([...passwords.values()].some((one) => typeof one !== "string" || one.length < 32))
+    throw new TypeError("upgradeFrom: each password must have at least 32 characters");
   const kept = ttl === 0 ? undefined : seconds(ttl);
   return {
     ...commonOf(common, cookieName, cookieOptions),

@@ -29,7 +29,9 @@ export function signedIdSource({ store, secret, name, prefix, cookie, ...common 
     throw new TypeError("upgradeFrom: store must be the store of the old sessions, with get and destroy");
   const secrets: readonly Secret[] = Array.isArray(secret) ? secret : [secret as Secret];
   const [first] = secrets;
-  if (!first) throw new TypeError("upgradeFrom: secret must be what the old cookies were signed with");
+  // An empty one would verify what anybody can sign.
+  if (!first || !secrets.every(Boolean))
+    throw new TypeError("upgradeFrom: secret must be what the old cookies were signed with");
   return {
     ...commonOf(common, name, cookie),
     present(request) {

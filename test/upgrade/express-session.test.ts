@@ -214,6 +214,7 @@ it.each([
   ["a store without destroy", { store: { get: () => {} }, secret: SECRET }],
   ["no secret", { store: new genuine.MemoryStore() }],
   ["an empty list of secrets", { store: new genuine.MemoryStore(), secret: [] }],
+  ["an empty secret in a list", { store: new genuine.MemoryStore(), secret: [SECRET, ""] }],
   ["a grace that is no time", { store: new genuine.MemoryStore(), secret: SECRET, grace: -1 }],
   ["a name that no cookie has", { store: new genuine.MemoryStore(), secret: SECRET, name: "a b" }],
   ["a domain that no cookie has", { store: new genuine.MemoryStore(), secret: SECRET, cookie: { domain: ";" } }],

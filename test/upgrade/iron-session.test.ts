@@ -146,6 +146,8 @@ it("cannot end all sealed cookies, and says so", async () => {
 it.each([
   ["no name", { password: PASSWORD }],
   ["no password", { cookieName: "shop" }],
+  ["an empty password", { cookieName: "shop", password: "" }],
+  ["a short password among several", { cookieName: "shop", password: { 1: PASSWORD, 2: "short" } }],
 ])("refuses %s", (_name, options) => {
   expect(() => ironSession(options as never)).toThrow(TypeError);
 });

@@ -127,10 +127,13 @@ export class Visit implements Maker, CookieSource {
     const { saveUninitialized, resave, rolling } = this.settings;
     if (this.isUnseen && isWaiting(request)) {
       if (!this.isKnown && !saveUninitialized) return false;
-      if (this.isKnown && !resave && !rolling) return isLast && this.#touchUnseen(done);
+      const isSame = this.isKnown && request.sessionID === this.#cookieId;
+      if (isSame && !resave && !rolling) return isLast && this.#touchUnseen(done);
     }
     const session = request.session as AnySession | null | undefined;
     if (session == null) return this.#destroyUnset(done);
+    // As in express-session: `false` and the like are no session, and remove none.
+    if (!session) return false;
     // As in express-session: such an id is nobody's.
     if (typeof request.sessionID !== "string") return false;
     const text = textOf(session);
@@ -151,7 +154,7 @@ export class Visit implements Maker, CookieSource {
     const request = this.#request;
     if (!this.#isOpen || this.#isGivenUp || this.isUnseen) return undefined;
     const session = request.session as AnySession | null | undefined;
-    if (session == null || typeof request.sessionID !== "string") return undefined;
+    if (!session || typeof request.sessionID !== "string") return undefined;
     const { name, rolling, saveUninitialized } = this.settings;
     const isDue =
       this.#cookieId !== request.sessionID
@@ -196,7 +199,12 @@ export class Visit implements Maker, CookieSource {
   }
 
   #inflate(stored: SessionData | StoredText): void {
+    const request = this.#request;
+    // The session keeps its own id, also if the application has replaced `req.sessionID` before it looked.
+    const { sessionID } = request;
+    request.sessionID = this.#cookieId as string;
     this.#restore(stored);
+    request.sessionID = sessionID;
     this.#originalText = stored instanceof StoredText ? stored.data : textOf(this.#request.session);
     if (this.settings.resave) return;
     this.#savedId = this.#originalId;

@@ -358,6 +358,19 @@ everywhere("options.unset", ({ session, serve }) => {
     expect(await left({ unset: "destroy" }, handler)).toEqual([]);
   });
 
+  it.each([false, 0, ""])("destroy: req.session = %j is no session, and removes none", async (value) => {
+    const store = new session.MemoryStore();
+    const served = await serve({ store, unset: "destroy" }, (request, response) => {
+      request.session.n = 1;
+      if (request.url === "/falsy") request.session = value;
+      response.end("answer");
+    });
+    const { cookie } = await served.get();
+    expect(await served.get("/falsy", cookie)).toMatchObject({ status: 200, body: "answer", setCookies: [] });
+    expect(Object.values(await sessionsIn(store))).toMatchObject([{ n: 1 }]);
+    expect(await served.get("/falsy")).toMatchObject({ status: 200, body: "answer", setCookies: [] });
+  });
+
   it.each(["destroy", "keep"])("%s: sets no cookie for a new session that is unset", async (unset) => {
     const store = new session.MemoryStore();
     const served = await serve({ store, unset, saveUninitialized: true }, (request, response) => {

@@ -99,6 +99,22 @@ everywhere("req.session", ({ session, serve }) => {
     expect(await sessionsIn(store)).toEqual({});
   });
 
+  it("keeps its own id when req.sessionID is replaced by another, before anybody has looked at it", async () => {
+    const store = new session.MemoryStore();
+    const served = await serve({ store, saveUninitialized: true }, (request, response) => {
+      if (request.url === "/other") {
+        request.sessionID = "other";
+        request.session.a = 2;
+      }
+      response.end();
+    });
+    const { cookie } = await served.get();
+    const ids = Object.keys(await sessionsIn(store));
+    expect(idIn(await served.get("/other", cookie))).toBe("other");
+    expect(Object.keys(await sessionsIn(store))).toEqual(ids);
+    expect(Object.values(await sessionsIn(store))).toMatchObject([{ a: 2 }]);
+  });
+
   it("that is replaced whole is saved", async () => {
     const store = new session.MemoryStore();
     const served = await serve({ store }, (request, response) => {
