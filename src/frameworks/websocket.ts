@@ -78,7 +78,7 @@ export function acceptWebSockets<Data extends object, Socket extends GuardedSock
       if (sessionId !== undefined) {
         if (guard.session.id === sessionId) guard.end(reason);
         // Which of the user's sessions have ended, the event does not say.
-      } else if (userId === undefined || guard.session.userId === userId) void guard.check();
+      } else if (userId === undefined || guard.session.userId === userId) void guard.checkAnew();
     }
   };
   sessions.on("logout", (event) => ended(event, "logged out"));
@@ -170,6 +170,12 @@ class Guard {
     return this.#checking;
   }
 
+  /** The same after something has happened, before which a check that is under way may have read the store. */
+  async checkAnew(): Promise<void> {
+    await this.#checking;
+    if (!this.#over) await this.check();
+  }
+
   end(reason: string, code = SESSION_ENDED): void {
     if (this.#over) return;
     this.stop();
@@ -238,6 +244,8 @@ class Guard {
 const ENDED = { gone: "session ended", expired: "session expired", rotated: "session renewed" } as const;
 
 function refuse(socket: Duplex, status: number, headers: Readonly<Record<string, string>>, body: string): void {
+  // HTTP servers leave sockets of upgrades open for what a client may still send.
+  socket.once("finish", () => socket.destroy());
   const lines = Object.entries({ ...headers, Connection: "close", "Content-Length": String(body.length) });
   socket.end([`HTTP/1.1 ${status} `, ...lines.map((line) => line.join(": ")), "", body].join("\r\n"));
 }

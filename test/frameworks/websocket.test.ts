@@ -1,6 +1,6 @@
 import { once } from "node:events";
 import { createServer, type Server } from "node:http";
-import type { AddressInfo } from "node:net";
+import { type AddressInfo, connect as connectTo } from "node:net";
 import { createSessions, minutes, type Sessions, seconds } from "coatcheck";
 import { signedInCookie } from "coatcheck/testing";
 import { acceptWebSockets, SESSION_ENDED, sessionOf, type WebSocketOptions } from "coatcheck/websocket";
@@ -153,6 +153,48 @@ describe("WebSockets", () => {
     });
     const client = new WebSocket(url(), { headers: (await login()).headers, family: 4 } as never);
     expect(await closing(client)).toEqual([SESSION_ENDED, "session ended"]);
+  });
+
+  it("LO-01: all sessions of a user that are revoked while a check has read one of them and not yet answered", async () => {
+    const read = store.read.bind(store);
+    let answered = Promise.resolve();
+    let noteRead = () => {};
+    store.read = async (...args) => {
+      const record = await read(...args);
+      noteRead();
+      await answered;
+      return record;
+    };
+    sessions = createSessions<Visit>({ store, clock });
+    await serve();
+    const closed = closing(await connect((await login()).headers));
+    let letGo = () => {};
+    answered = new Promise((resolve) => {
+      letGo = resolve;
+    });
+    const hasRead = new Promise<void>((resolve) => {
+      noteRead = resolve;
+    });
+    await clock.advance(seconds(30));
+    await hasRead;
+    await sessions.forUser("ada").revokeAll();
+    letGo();
+    expect(await closed).toEqual([SESSION_ENDED, "session ended"]);
+  });
+
+  it("a connection that is refused is closed, whatever its client keeps open", async () => {
+    await serve();
+    const accepted = once(server, "connection");
+    const client = connectTo({ port: (server.address() as AddressInfo).port, host: "127.0.0.1", allowHalfOpen: true });
+    client.on("error", () => {});
+    const head = ["GET / HTTP/1.1", "Host: localhost", "Connection: Upgrade", "Upgrade: websocket"];
+    const key = ["Sec-WebSocket-Version: 13", "Sec-WebSocket-Key: AAAAAAAAAAAAAAAAAAAAAA=="];
+    client.write(`${[...head, ...key].join("\r\n")}\r\n\r\n`);
+    const [socket] = await accepted;
+    const ended = once(socket, "close");
+    expect(String((await once(client, "data"))[0])).toMatch(/^HTTP\/1\.1 401 /);
+    await ended;
+    client.destroy();
   });
 
   it("a session that another process ends is found out by the next check", async () => {
