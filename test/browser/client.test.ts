@@ -332,6 +332,46 @@ describeWithService("chromium", async ({ url: program }) => {
     for (const page of [one, two]) expect(await send(page, "/token/profile")).toEqual([200, '{"userId":"grace"}']);
   });
 
+  it("news from before a logout are not believed, and one user's token is not kept for the next", async () => {
+    const [page] = await browser.tabs(1, server.url);
+    await makeClient(page, TOKEN_ROUTES);
+    await login(page);
+    const sent: (string | undefined)[] = [];
+    server.interruptWith((request) => {
+      sent.push(request.headers.authorization);
+      return false;
+    });
+    /** As another tab tells; resolves when the client has heard. */
+    const tell = (news: unknown) =>
+      page?.evaluate(async (news) => {
+        const name = `coatcheck session ${location.origin}/token/profile`;
+        const heard = new BroadcastChannel(name);
+        const hearing = new Promise((done) => {
+          heard.onmessage = done;
+        });
+        new BroadcastChannel(name).postMessage(news);
+        await hearing;
+        heard.close();
+      }, news);
+    const token = (text: string, issuedAt: number) => ({ text, expiresAt: Date.now() + 600_000, issuedAt });
+
+    // Its login was asked for before this user's token, and answered after it.
+    await tell(["signed-in", "grace", undefined, Date.now() + 1, token("of-grace", 1)]);
+    expect(await status(page)).toMatchObject({ userId: "grace" });
+    await send(page, "/token/profile");
+    expect(sent[0]).toBe("Bearer of-grace");
+
+    await page?.evaluate(() => window.kept.client.logout());
+    sent.length = 0;
+    const before = Date.now() - 60_000;
+    await tell(["signed-in", "ada", undefined, before, token("of-ada", before)]);
+    await tell({ token: token("of-ada", before) });
+    expect(await status(page)).toEqual({ status: "anonymous" });
+    await send(page, "/token/profile");
+    expect(new Set(sent)).toEqual(new Set([undefined]));
+    server.interruptWith(undefined);
+  });
+
   it("a subscriber that throws keeps neither the others from hearing nor a logout from being done", async () => {
     const [one, two] = await browser.tabs(2, server.url);
     for (const page of [one, two]) await makeClient(page);
