@@ -39,7 +39,6 @@ export function accessTokens(
   const take = async (response: Response, asked: Instant) => {
     const { accessToken, expiresIn } = (await response.json()) as { accessToken: string; expiresIn: number };
     token = { text: accessToken, expiresAt: asked + seconds(expiresIn), issuedAt: Math.max(asked, issued(token) + 1) };
-    tell(token);
     return token;
   };
 
@@ -53,7 +52,13 @@ export function accessTokens(
       const cancel = clock.schedule(() => abort.abort(new TypeError("no answer")), PATIENCE);
       try {
         const response = await send(abort.signal);
-        if (response.ok && dropped === before) return [undefined, (await take(response, asked)).issuedAt];
+        // A login, here or in another tab, was faster.
+        if (issued(token) > issued(old)) return [undefined, 0];
+        if (response.ok && dropped === before) {
+          const taken = await take(response, asked);
+          tell(taken);
+          return [undefined, taken.issuedAt];
+        }
         // As RFC 6749, section 5.2, has it.
         const refused = response.status === 400 && /"invalid_grant"/.test(await response.clone().text());
         return [response.ok || refused ? new Response(null, { status: 401 }) : response, 0];

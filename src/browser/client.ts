@@ -1,4 +1,4 @@
-import { type Clock, type Duration, minutes, systemClock } from "../session/clock.ts";
+import { type Clock, type Duration, type Instant, minutes, systemClock } from "../session/clock.ts";
 import { type AccessToken, accessTokens } from "./access-token.ts";
 import { wait } from "./locks.ts";
 import { browser, type Channel, localArea, onPage, type PageEvent } from "./platform.ts";
@@ -55,7 +55,15 @@ export interface Client {
 }
 
 /** What tabs tell each other. */
-type News = { readonly token?: AccessToken } | readonly [SessionStatus, string | undefined, Deadlines | undefined];
+type Knowledge = readonly [
+  status: SessionStatus,
+  userId: string | undefined,
+  deadlines: Deadlines | undefined,
+  /** When the server was asked, or the user said so. */
+  asOf: Instant,
+  token?: AccessToken | undefined,
+];
+type News = { readonly token: AccessToken } | Knowledge;
 
 const CSRF = "X-CSRF-Token";
 
@@ -71,26 +79,42 @@ export function createClient(options: ClientOptions = {}): Client {
   let csrf = browser.document?.querySelector('meta[name="csrf-token"]')?.getAttribute("content");
   let logoutDue = false;
   let checking: Promise<void> | undefined;
+  let known: Instant = 0;
   let channel: Channel | undefined;
 
   const tell = (news: News) => channel?.postMessage(news);
 
-  const know = (status: SessionStatus, userId?: string, deadlines?: Deadlines) => {
-    if (status !== "signed-in") tokens.set(undefined);
+  /** Answers and other tabs' news cross: whether this is older than what is known, unless the clock was set back. */
+  const isStale = (asOf: Instant) => asOf < known && known <= clock.now() + 1;
+
+  const know = (...[status, userId, deadlines, asOf, token]: Knowledge) => {
+    known = asOf;
+    // One user's token, also one on its way, is not for the next.
+    if (status !== "signed-in" || userId !== session.get().userId) tokens.set(undefined);
+    if (status === "signed-in" && token) tokens.set(token);
     session.set(status, userId, deadlines);
   };
 
-  const learn = (status: SessionStatus, userId?: string, deadlines?: Deadlines) => {
-    know(status, userId, deadlines);
-    if (ownsState && status === "signed-in" && userId !== undefined) setStateUser(userId);
-    tell([status, userId, deadlines]);
+  const learn = (
+    status: SessionStatus,
+    userId: string | undefined,
+    deadlines: Deadlines | undefined,
+    asOf: Instant,
+  ) => {
+    const knowledge = [status, userId, deadlines, asOf, tokens.get()] as const;
+    know(...knowledge);
+    // Not at news: the tab that tells has done it, and to write here what this one has not heard yet would undo a wipe.
+    if (ownsState && (status !== "signed-in" || userId !== undefined))
+      setStateUser(status === "signed-in" ? userId : undefined);
+    tell(knowledge);
   };
 
   /** The server does not know this browser's session any more. */
-  const over = () => {
+  const over = (asOf: Instant) => {
     const { status, userId } = session.get();
-    if (status === "signed-in" || status === "expired") learn("expired", userId);
-    else learn("anonymous");
+    if (isStale(asOf)) return;
+    if (status === "signed-in" || status === "expired") learn("expired", userId, undefined, asOf);
+    else learn("anonymous", undefined, undefined, asOf);
   };
 
   const post = (name: keyof ClientRoutes, init?: RequestInit) => new Request(url(name), { method: "POST", ...init });
@@ -107,7 +131,8 @@ export function createClient(options: ClientOptions = {}): Client {
     csrf = response.headers.get(CSRF) ?? csrf;
     const deadlines = deadlinesOf(response, asked);
     const { status, userId } = session.get();
-    if (deadlines && (status === "signed-in" || status === "expired")) learn("signed-in", userId, deadlines);
+    if (deadlines && !isStale(asked) && (status === "signed-in" || status === "expired"))
+      learn("signed-in", userId, deadlines, asked);
     return response;
   };
 
@@ -120,8 +145,9 @@ export function createClient(options: ClientOptions = {}): Client {
 
   /** Gets a later token than this one; when there is none to be had, resolves with the answer that says why. */
   const renew = async (token: AccessToken | undefined) => {
+    const asked = clock.now();
     const refusal = await tokens.refresh(token);
-    if (refusal?.status === 401) over();
+    if (refusal?.status === 401) over(asked);
     return refusal;
   };
 
@@ -158,15 +184,16 @@ export function createClient(options: ClientOptions = {}): Client {
     return checking;
   };
 
-  const ask = async () => {
+  const ask = async (again = true): Promise<void> => {
     if (!(await finishLogout())) return;
     const asked = clock.now();
     const response = await repeating(new Request(url("profile")));
-    if (response.status === 401) over();
-    else if (response.ok) {
-      const { userId } = (await response.json()) as { userId?: unknown };
-      learn("signed-in", userId === undefined ? undefined : String(userId), deadlinesOf(response, asked));
-    }
+    const { userId } = response.ok ? ((await response.json()) as { userId?: unknown }) : {};
+    // Somebody has logged in or out meanwhile.
+    if (isStale(asked)) return again ? ask(false) : undefined;
+    if (response.status === 401) over(asked);
+    else if (response.ok)
+      learn("signed-in", userId === undefined ? undefined : String(userId), deadlinesOf(response, asked), asked);
   };
 
   const isLogoutDue = () => {
@@ -198,13 +225,14 @@ export function createClient(options: ClientOptions = {}): Client {
   };
 
   const onNews = ({ data }: { readonly data: News }) => {
-    if ("token" in data) tokens.set(data.token);
-    else know(...(data as [SessionStatus, string | undefined, Deadlines | undefined]));
+    if ("token" in data) {
+      if (session.get().status === "signed-in" || !isStale(data.token.issuedAt)) tokens.set(data.token);
+    } else if (!isStale(data[3])) know(...data);
   };
   const quietly = () => void check().catch(() => {});
   const onShow = ({ persisted }: PageEvent) => {
     if (!persisted) return;
-    know("unknown");
+    know("unknown", undefined, undefined, clock.now());
     quietly();
   };
   const onOnline = () => void finishLogout();
@@ -214,7 +242,8 @@ export function createClient(options: ClientOptions = {}): Client {
     channel.onmessage = onNews;
   }
   session.subscribe(() => {
-    if (!/anonymous|expired/.test(session.get().status)) return;
+    // By the clock; nobody else has said so.
+    if (session.get().status !== "expired" || !session.deadlines()) return;
     tokens.set(undefined);
     if (ownsState) setStateUser(undefined);
   });
@@ -250,12 +279,14 @@ export function createClient(options: ClientOptions = {}): Client {
     async logout() {
       setLogoutDue(true);
       if (ownsState) wipeState(clock);
-      learn("anonymous");
+      // Later than a request of the same millisecond.
+      learn("anonymous", undefined, undefined, clock.now() + 1);
       return finishLogout();
     },
     [Symbol.dispose]() {
       session.end();
       channel?.close();
+      channel = undefined;
       for (const [type, listener] of [
         ["pageshow", onShow],
         ["online", onOnline],

@@ -20,8 +20,12 @@ export function cookieFrom(source: CookieSource, name: string): string | null {
 function find(header: string, name: string): string | null {
   const start = `${encodeURIComponent(name)}=`;
   const pair = header.split("; ").find((pair) => pair.startsWith(start));
+  return pair === undefined ? null : decoded(pair.slice(start.length));
+}
+
+function decoded(text: string): string | null {
   try {
-    return pair === undefined ? null : decodeURIComponent(pair.slice(start.length));
+    return decodeURIComponent(text);
   } catch {
     return null;
   }
@@ -47,11 +51,11 @@ function write(name: string, value: string, expires: Date): void {
 
 export const cookieArea = (): Area => area;
 
-/** Decoded, of all cookies that a script can read. */
+/** Decoded, of all cookies that a script can read. What others have set need not be decodable. */
 export const cookieNames = (): string[] =>
   document()
     .cookie.split("; ")
-    .map((pair) => decodeURIComponent(pair.split("=")[0] ?? ""));
+    .map((pair) => decoded(pair.split("=")[0] ?? "") ?? "");
 
 /** Browsers tell nobody of a changed cookie, so the tabs do. */
 let channel: Channel | undefined;
@@ -59,5 +63,5 @@ let channel: Channel | undefined;
 export function listenToCookies(): void {
   if (channel || !browser.document || !browser.BroadcastChannel) return;
   channel = new browser.BroadcastChannel("coatcheck cookies");
-  channel.onmessage = ({ data }) => changed(data, false);
+  channel.onmessage = ({ data }) => changed(data);
 }

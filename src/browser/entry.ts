@@ -45,11 +45,12 @@ export function decode<T>(
 ): Entry<T> {
   if (!text) return [initial, 0, 0];
   try {
-    const [from, expiresAt, writtenAt, ...data] = text.split(";");
-    if (Number(from) > version) return [initial, 0, 0, "newer"];
-    let value = codec.parse(data.join(";"));
-    for (let v = Number(from); v < version; v++) value = (migrations[v] as (value: unknown) => unknown)(value);
-    return [checked(schema, value), Number(expiresAt), Number(writtenAt) || 0];
+    const parts = text.split(";");
+    let [from, expiresAt, writtenAt] = parts.map(Number) as [number, number, number];
+    if (from > version) return [initial, 0, 0, "newer"];
+    let value = codec.parse(parts.slice(3).join(";"));
+    for (; from < version; from++) value = (migrations[from] as (value: unknown) => unknown)(value);
+    return [checked(schema, value), expiresAt, writtenAt || 0];
   } catch (error) {
     return [initial, 0, 0, "invalid", error];
   }

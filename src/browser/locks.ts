@@ -24,9 +24,9 @@ type Work<Result> = (last: Mark) => Promise<readonly [result: Result, mark: Mark
  */
 export async function alone<Result>(name: string, clock: Clock, work: Work<Result>): Promise<Result> {
   const locks = browser.navigator?.locks;
-  if (!locks) return withLease(name, clock, work);
+  const prefix = `${name}#`;
+  if (!locks) return withLease(prefix, clock, work);
   return locks.request(name, async () => {
-    const prefix = `${name}#`;
     const marks = (await locks.query()).held.map((lock) => Number(lock.name.split(prefix)[1]) || 0);
     const [result, mark] = await work(Math.max(0, ...marks));
     if (mark)
@@ -40,8 +40,7 @@ export async function alone<Result>(name: string, clock: Clock, work: Work<Resul
   });
 }
 
-async function withLease<Result>(name: string, clock: Clock, work: Work<Result>): Promise<Result> {
-  const lease = `${name}#`;
+async function withLease<Result>(lease: string, clock: Clock, work: Work<Result>): Promise<Result> {
   let mine: string | null = "";
   try {
     while (localArea().getItem(lease) !== mine) {
@@ -65,9 +64,9 @@ async function withLease<Result>(name: string, clock: Clock, work: Work<Result>)
   }
 }
 
-/** Waits until something is there, at most for as long as marks are kept. */
+/** Waits until something is there, at most for as long as marks are kept: 200 times 5 milliseconds. */
 export async function arrival(clock: Clock, there: () => boolean): Promise<void> {
-  for (let tries = 200; tries > 0 && !there(); tries--) await wait(clock, NEWS / 200);
+  for (let tries = 200; tries > 0 && !there(); tries--) await wait(clock, 5);
 }
 
 export const wait = (clock: Clock, delay: number): Promise<void> =>

@@ -43,6 +43,14 @@ export interface Channel {
   close(): void;
 }
 
+/**
+ * Calls all, at once. One that throws keeps nobody from hearing: it is asynchronous for that, and its error is the page's, as
+ * an unhandled rejection.
+ */
+export function callAll<All extends unknown[]>(listeners: Set<(...all: All) => void>, ...all: All): void {
+  for (const listener of [...listeners]) (async () => listener(...all))();
+}
+
 export const browser = globalThis as unknown as Platform;
 
 /** Listens to an event of the page. Without a page it does nothing; the same listener is there once. */

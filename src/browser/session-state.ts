@@ -1,4 +1,5 @@
 import type { Clock, Duration, Instant } from "../session/clock.ts";
+import { callAll } from "./platform.ts";
 
 /**
  * `unknown` until the server has said so, and again for a moment when the page comes back from the browser's cache;
@@ -65,7 +66,7 @@ export function watchSession(clock: Clock, warnBefore: Duration): SessionWatch {
     }
     if (snapshot.status === status && snapshot.userId === userId && snapshot.ending?.at === ending?.at) return;
     snapshot = { status, userId, ending };
-    for (const listener of [...listeners]) listener();
+    callAll(listeners);
   };
   const look = () => set(snapshot.status, snapshot.userId, deadlines);
   const get = () => snapshot;

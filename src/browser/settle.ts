@@ -23,10 +23,14 @@ export function settle(area: () => Area, names: () => string[], user: string, dr
       if (prefix !== PREFIX || owner === undefined || owner === EVERYBODY) continue;
       const text = area().getItem(name) ?? "";
       const own = nameOf(user, key.join("|"));
-      if (drops(owner)) area().removeItem(name);
-      else if (owner === "" && user !== "") {
-        if (area().getItem(own) === null) area().setItem(own, text, Number(text.split(";")[1]));
-        area().removeItem(name);
+      const moves = owner === "" && user !== "";
+      // First removed: there may be no room for both, and nobody else must find it.
+      if (drops(owner) || moves) area().removeItem(name);
+      if (drops(owner) || !moves || area().getItem(own) !== null) continue;
+      try {
+        area().setItem(own, text, Number(text.split(";")[1]));
+      } catch {
+        // As long a name as the user's leaves no room for it; the others are to be settled all the same.
       }
     }
   } catch {

@@ -1,7 +1,7 @@
-import { type Clock, type Duration, type Instant, systemClock } from "../session/clock.ts";
+import { type Clock, type Duration, systemClock } from "../session/clock.ts";
 import { decode, type EntryOptions, encode } from "./entry.ts";
 import { alone, arrival } from "./locks.ts";
-import { type Area, browser, onPage, type PageEvent } from "./platform.ts";
+import { type Area, browser, callAll, onPage, type PageEvent } from "./platform.ts";
 import { looksSecret } from "./secrets.ts";
 import { report, type TroubleReason } from "./trouble.ts";
 import { EVERYBODY, nameOf, PREFIX, readOwner, userOf } from "./user.ts";
@@ -41,14 +41,14 @@ export interface State<T> {
 }
 
 /** Hears of a change: to the entry of this name, or to whose the state is. `mine` when this page made it. */
-type Hear = (name: string | null | undefined, mine: boolean) => void;
+type Hear = (name: string | null | undefined, mine?: boolean) => void;
 const states = new Set<Hear>();
 
 export const changed: Hear = (name, mine) => {
-  for (const hear of states) hear(name, mine);
+  callAll(states, name, mine);
 };
 
-const onStorage = ({ key }: PageEvent) => changed(key, false);
+const onStorage = ({ key }: PageEvent) => changed(key);
 
 /** A value in one of the browser's places for texts. */
 export function createState<T>(area: () => Area, key: string, options: StateOptions<T>): State<T> {
@@ -85,19 +85,19 @@ export function createState<T>(area: () => Area, key: string, options: StateOpti
     const expiresAt = now + ttl;
     const text = encode(options, value, Math.max(now, read()[2] + 1), expiresAt);
     const store = () => area().setItem(name(), text, expiresAt);
-    let reason: TroubleReason | false = looksSecret(`"${key}":${text}`) ? "secret" : entry[3] === "newer" && "newer";
+    let reason: TroubleReason | false = looksSecret(`"${key}":${text}`) ? "secret" : entry[3] === "newer" && entry[3];
     let error: unknown;
     try {
-      if (!reason)
-        try {
-          store();
-        } catch {
-          removeExpired(area(), now);
-          store();
-        }
-    } catch (thrown) {
-      error = thrown;
-      reason = "refused";
+      if (!reason) store();
+    } catch {
+      try {
+        for (const [name, old] of Object.entries(area() as object as Record<string, string>))
+          if (name.startsWith(PREFIX) && now >= Number(old.split(";")[1])) area().removeItem(name);
+        store();
+      } catch (thrown) {
+        error = thrown;
+        reason = "refused";
+      }
     }
     kept = reason && [readOwner(), text];
     tell(reason, error);
@@ -107,8 +107,8 @@ export function createState<T>(area: () => Area, key: string, options: StateOpti
   const hear: Hear = (other, mine) => {
     if (other && other !== PREFIX && other !== name()) return;
     // Another tab's value is later than what could not be stored here.
-    if (!mine) kept = undefined;
-    for (const listener of listeners) listener();
+    kept = mine && kept;
+    callAll(listeners);
   };
   states.add(hear);
   onPage("storage", onStorage);
@@ -140,9 +140,4 @@ export function createState<T>(area: () => Area, key: string, options: StateOpti
       states.delete(hear);
     },
   };
-}
-
-function removeExpired(area: Area, now: Instant): void {
-  for (const name of Object.keys(area))
-    if (name.startsWith(PREFIX) && now >= Number((area.getItem(name) as string).split(";")[1])) area.removeItem(name);
 }

@@ -1,3 +1,5 @@
+import { callAll } from "./platform.ts";
+
 /**
  * Why a value could not be kept or read as it should:
  * `refused`: the browser does not store it: blocked, or full even without what has expired; `error` says which;
@@ -25,5 +27,5 @@ export function onTrouble(listener: Listener): () => void {
 }
 
 export function report(trouble: Trouble): void {
-  for (const listener of listeners) listener(trouble);
+  callAll(listeners, trouble);
 }

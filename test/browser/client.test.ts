@@ -272,6 +272,165 @@ describeWithService("chromium", async ({ url: program }) => {
     expect(await one?.evaluate(() => window.kept.history)).toEqual(["signed-in"]);
   });
 
+  /** Holds the server's answers to a path back, until they are let go. */
+  const holdBack = (path: string) => {
+    const held: (() => void)[] = [];
+    server.interruptWith((request, response) => {
+      if (request.url !== path) return false;
+      const end = response.end.bind(response);
+      response.end = ((...all: []) => {
+        held.push(() => end(...all));
+        return response;
+      }) as typeof response.end;
+      return false;
+    });
+    return {
+      arrived: () => expect.poll(() => held.length).toBe(1),
+      letGo() {
+        server.interruptWith(undefined);
+        for (const end of held.splice(0)) end();
+      },
+    };
+  };
+
+  it("an answer that was on its way at the logout, in this tab or in another, does not bring the user back", async () => {
+    const [one, two] = await browser.tabs(2, server.url);
+    for (const page of [one, two]) await makeClient(page);
+    await login(one);
+    await until(two as Page, () => window.kept.client.session.get().status === "signed-in");
+    for (const page of [one, two]) {
+      const profile = holdBack("/profile");
+      const checking = page?.evaluate(() => window.kept.client.check());
+      await profile.arrived();
+      expect(await one?.evaluate(() => window.kept.client.logout())).toBe(true);
+      await until(two as Page, () => window.kept.client.session.get().status === "anonymous");
+      profile.letGo();
+      await checking;
+      for (const page of [one, two]) {
+        expect(await status(page)).toEqual({ status: "anonymous" });
+        expect(await page?.evaluate(() => window.kept.history.splice(0))).toEqual(["signed-in", "anonymous"]);
+      }
+      expect(await one?.evaluate(() => localStorage.getItem("coatcheck"))).toMatch(/\|$/);
+      await login(one);
+      await until(two as Page, () => window.kept.client.session.get().status === "signed-in");
+    }
+  });
+
+  it("the answer to one user's refresh that comes after another user's login, in another tab, is not used", async () => {
+    const [one, two] = await browser.tabs(2, server.url);
+    for (const page of [one, two]) await makeClient(page, TOKEN_ROUTES);
+    await login(one, "ada");
+    await until(two as Page, () => window.kept.client.session.get().status === "signed-in");
+    server.expireAccessTokens();
+    const refresh = holdBack("/token/refresh");
+    const asking = send(two, "/token/profile");
+    await refresh.arrived();
+    await login(one, "grace");
+    await until(two as Page, () => window.kept.client.session.get().userId === "grace");
+    refresh.letGo();
+    expect(await asking).toEqual([200, '{"userId":"grace"}']);
+    for (const page of [one, two]) expect(await send(page, "/token/profile")).toEqual([200, '{"userId":"grace"}']);
+  });
+
+  it("news from before a logout are not believed, and one user's token is not kept for the next", async () => {
+    const [page] = await browser.tabs(1, server.url);
+    await makeClient(page, TOKEN_ROUTES);
+    await login(page);
+    const sent: (string | undefined)[] = [];
+    server.interruptWith((request) => {
+      sent.push(request.headers.authorization);
+      return false;
+    });
+    /** As another tab tells; resolves when the client has heard. */
+    const tell = (news: unknown) =>
+      page?.evaluate(async (news) => {
+        const name = `coatcheck session ${location.origin}/token/profile`;
+        const heard = new BroadcastChannel(name);
+        const hearing = new Promise((done) => {
+          heard.onmessage = done;
+        });
+        new BroadcastChannel(name).postMessage(news);
+        await hearing;
+        heard.close();
+      }, news);
+    const token = (text: string, issuedAt: number) => ({ text, expiresAt: Date.now() + 600_000, issuedAt });
+
+    // Its login was asked for before this user's token, and answered after it.
+    await tell(["signed-in", "grace", undefined, Date.now() + 1, token("of-grace", 1)]);
+    expect(await status(page)).toMatchObject({ userId: "grace" });
+    await send(page, "/token/profile");
+    expect(sent[0]).toBe("Bearer of-grace");
+
+    await page?.evaluate(() => window.kept.client.logout());
+    sent.length = 0;
+    const before = Date.now() - 60_000;
+    await tell(["signed-in", "ada", undefined, before, token("of-ada", before)]);
+    await tell({ token: token("of-ada", before) });
+    expect(await status(page)).toEqual({ status: "anonymous" });
+    await send(page, "/token/profile");
+    expect(new Set(sent)).toEqual(new Set([undefined]));
+    server.interruptWith(undefined);
+  });
+
+  it("a subscriber that throws keeps neither the others from hearing nor a logout from being done", async () => {
+    const [one, two] = await browser.tabs(2, server.url);
+    for (const page of [one, two]) await makeClient(page);
+    await login(one);
+    await until(two as Page, () => window.kept.client.session.get().status === "signed-in");
+    await one?.evaluate(() => {
+      const isText = (value: unknown): value is string => typeof value === "string";
+      const { client } = window.kept;
+      const state = window.coatcheck.localState<string>("draft", { initial: "", schema: isText });
+      window.kept = { ...window.kept, heard: 0, errors: [] };
+      addEventListener("unhandledrejection", (event) => {
+        event.preventDefault();
+        window.kept.errors.push(event.reason);
+      });
+      for (const { subscribe } of [state, client.session]) {
+        subscribe(() => {
+          throw "of the subscriber";
+        });
+        subscribe(() => window.kept.heard++);
+      }
+      window.coatcheck.onTrouble(() => {
+        throw "of the listener";
+      });
+      state.set("x".repeat(6_000_000));
+    });
+    expect(await one?.evaluate(() => window.kept.client.logout())).toBe(true);
+    await until(two as Page, () => window.kept.client.session.get().status === "anonymous");
+    const [heard, errors] = (await one?.evaluate(() => [window.kept.heard, window.kept.errors])) ?? [];
+    expect(heard).toBeGreaterThanOrEqual(3);
+    expect(new Set(errors)).toEqual(new Set(["of the subscriber", "of the listener"]));
+  });
+
+  it("news of a logout that overtake the wipe of storage do not keep a tab from hearing of the wipe", async () => {
+    const [one, two] = await browser.tabs(2, server.url);
+    for (const page of [one, two]) await makeClient(page);
+    await login(one);
+    await until(two as Page, () => localStorage.getItem("coatcheck") === "|ada");
+    await until(two as Page, () => window.kept.client.session.get().status === "signed-in");
+    await one?.evaluate(() => {
+      const news = ["anonymous", undefined, undefined, Date.now() + 1];
+      new BroadcastChannel(`coatcheck session ${location.origin}/profile`).postMessage(news);
+    });
+    await until(two as Page, () => window.kept.client.session.get().status === "anonymous");
+    // Whoever tells has written, or is about to: another write here would stand against it.
+    expect(await two?.evaluate(() => localStorage.getItem("coatcheck"))).toBe("|ada");
+  });
+
+  it("a client that is disposed of while the server answers ends quietly", async () => {
+    const [page] = await browser.tabs(1, server.url);
+    await makeClient(page);
+    const profile = holdBack("/profile");
+    const checking = page?.evaluate(() => window.kept.client.check());
+    await profile.arrived();
+    await page?.evaluate(() => window.kept.client[Symbol.dispose]());
+    profile.letGo();
+    await checking;
+    expect(await page?.evaluate(() => window.kept.history)).toEqual([]);
+  });
+
   it("ST-04: a logout without network empties two tabs at once, and reaches the server later", async () => {
     const [one, two] = await browser.tabs(2, server.url);
     for (const page of [one, two]) {

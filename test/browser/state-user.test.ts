@@ -79,6 +79,34 @@ describeWithService("chromium", async ({ url: program }) => {
     expect(await three?.evaluate(dump)).toMatch(left);
   });
 
+  it("a cookie of others whose name cannot be decoded keeps nothing from being wiped", async () => {
+    const [page] = await browser.tabs(1, url);
+    await page?.evaluate(makeStates);
+    await page?.evaluate(() => {
+      // biome-ignore lint/suspicious/noDocumentCookie: as any script may
+      document.cookie = "%E0=other";
+      window.coatcheck.setStateUser("ada");
+      window.kept.write("private");
+      window.coatcheck.wipeState();
+    });
+    expect(await page?.evaluate(() => document.cookie)).toBe("%E0=other");
+  });
+
+  it("at a login, storage without room for a copy takes a visitor's entry along, and what others left is removed", async () => {
+    const [page] = await browser.tabs(1, url);
+    await page?.evaluate(makeStates);
+    const left = await page?.evaluate(() => {
+      const { local } = window.kept.states;
+      window.coatcheck.setStateUser("ada");
+      local.set("ada's");
+      window.coatcheck.setStateUser(undefined);
+      local.set("x".repeat(4_000_000));
+      window.coatcheck.setStateUser("grace");
+      return [local.get().length, Object.keys(localStorage).sort()];
+    });
+    expect(left).toEqual([4_000_000, ["coatcheck", "coatcheck|grace|draft"]]);
+  });
+
   it("what a tab writes for a user while the news of the logout are on their way does not stay", async () => {
     const [one, two] = await browser.tabs(2, url);
     for (const page of [one, two]) await page?.evaluate(makeStates);
