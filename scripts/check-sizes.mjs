@@ -15,7 +15,7 @@ if (!existsSync(entry)) {
 const limits = {
   localState: { most: 1500, without: ["sessionStorage", "BroadcastChannel", "SameSite", "fetch", "Authorization"] },
   tabState: { most: 1800, without: ["BroadcastChannel", "SameSite", "fetch", "Authorization"] },
-  cookieState: { most: 2020, without: ["sessionStorage", "fetch", "Authorization"] },
+  cookieState: { most: 2000, without: ["sessionStorage", "fetch", "Authorization"] },
   oneOf: { most: 150, without: ["localStorage", "SameSite", "fetch"] },
   onTrouble: { most: 150, without: ["localStorage", "SameSite", "fetch"] },
   setStateUser: { most: 1000, without: ["getSnapshot", "fetch", "Authorization"] },

@@ -115,6 +115,25 @@ everywhere("req.session", ({ session, serve }) => {
     expect(Object.values(await sessionsIn(store))).toMatchObject([{ a: 2 }]);
   });
 
+  it("touches no other session when req.sessionID is replaced and nobody has looked at its own", async () => {
+    const store = new session.MemoryStore();
+    const touched: string[] = [];
+    const touch = store.touch?.bind(store);
+    store.touch = (id, ...rest) => {
+      touched.push(id);
+      touch?.(id, ...rest);
+    };
+    const served = await serve({ store, resave: false, saveUninitialized: true }, (request, response) => {
+      if (request.url === "/other") request.sessionID = "other";
+      response.end();
+    });
+    const { cookie } = await served.get();
+    await served.get("/other", cookie);
+    expect(touched).not.toContain("other");
+    await served.get("/", cookie);
+    expect(touched).toEqual(Object.keys(await sessionsIn(store)));
+  });
+
   it("that is replaced whole is saved", async () => {
     const store = new session.MemoryStore();
     const served = await serve({ store }, (request, response) => {
