@@ -90,7 +90,7 @@ export function createClient(options: ClientOptions = {}): Client {
   const know = (...[status, userId, deadlines, asOf, token]: Knowledge) => {
     known = asOf;
     // One user's token, also one on its way, is not for the next.
-    if (status !== "signed-in" || userId !== session.get().userId) tokens.set(undefined);
+    if (status !== "signed-in" || userId !== (session.get().userId ?? userId)) tokens.set(undefined);
     if (status === "signed-in" && token) tokens.set(token);
     session.set(status, userId, deadlines);
   };
