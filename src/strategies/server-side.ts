@@ -14,6 +14,7 @@ import type { Opened, Strategy, Updated, UserRecords } from "./strategy.ts";
 
 /** The record lives in a store; the client holds `<id>.<secret>`, of which the store knows only a hash. */
 export class ServerSide implements Strategy {
+  readonly keptInStore = true;
   readonly #store: SessionStore;
 
   constructor(store: SessionStore) {

@@ -29,6 +29,8 @@ export type UserRecords = Pick<SessionStore, "read" | "remove" | "listByUser" | 
 /** Where the state of a session is kept. The verbs mean what those of the store contract mean. */
 export interface Strategy {
   readonly users: UserRecords;
+  /** Whether every session is in the store, where its absence tells that it has ended. */
+  readonly keptInStore: boolean;
   /** Whether the text has the form of a token: what has not never gets further (row ID-05). */
   wellFormed(text: string): boolean;
   /** Whether requests that bring this token share a state, so that unsafe ones have to take turns. */

@@ -18,7 +18,7 @@ export function sessionRevocation(core: SessionCore, store: SessionStore, lifeti
 }
 
 /** For stores without a log of revocations: a token is good while its session is there, at one read of the store each. */
-class SessionLookUp implements Revocation {
+export class SessionLookUp implements Revocation {
   readonly #core: SessionCore;
   readonly #store: SessionStore;
 

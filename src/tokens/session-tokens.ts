@@ -6,8 +6,10 @@ import type { Sessions } from "../session/sessions.ts";
 import type { SessionId } from "../session/token.ts";
 import type { Transport } from "../session/transport.ts";
 import { type AccessTokenSettings, type OwnClaims, Tokens } from "./access-token.ts";
+import { KNOWN_CLAIMS } from "./claims.ts";
 import type { IssuedRefreshToken, RefreshTokens } from "./refresh-tokens.ts";
 import { isScope } from "./scope.ts";
+import { SessionLookUp } from "./session-revocation.ts";
 
 export interface TokenLoginOptions<Own extends string = never> {
   /** How the user proved who they are, as RFC 8176 values such as `"pwd"` or `"otp"`: the claim `amr`. */
@@ -51,6 +53,7 @@ export type LoggedInSession = Pick<
 export class SessionTokens<Own extends string = never> extends Tokens<Own> {
   readonly #clientId: string;
   readonly #lifetime: Duration;
+  readonly #looksUp: boolean;
   readonly #refreshTokens: RefreshTokens;
   /** @internal What `tokenRoute` needs. */
   readonly sessions: Pick<Sessions, "records" | "assertSameSite">;
@@ -67,6 +70,7 @@ export class SessionTokens<Own extends string = never> extends Tokens<Own> {
     super(settings);
     this.#clientId = settings.clientId;
     this.#lifetime = settings.lifetime;
+    this.#looksUp = settings.revocation instanceof SessionLookUp;
     this.#refreshTokens = refreshTokens;
     this.sessions = sessions;
     this.refreshCookie = refreshCookie;
@@ -111,7 +115,8 @@ export class SessionTokens<Own extends string = never> extends Tokens<Own> {
   /**
    * An access token for a session with a cookie, so that its user can call other services. It dies with the session.
    *
-   * @throws TypeError when nobody is logged in; SessionEndedError for a request whose own token was rotated out, or whose
+   * @throws TypeError when nobody is logged in, and for sealed sessions beside a store that keeps no revocations, where no
+   *   such token could be told from one of an ended session; SessionEndedError for a request whose own token was rotated out, or whose
    *   session has ended meanwhile
    */
   issue(
@@ -120,9 +125,11 @@ export class SessionTokens<Own extends string = never> extends Tokens<Own> {
   ): AccessTokenAnswer {
     const { userId, authenticatedAt, methods, id, secretAt, expiresAt } = session;
     if (userId === undefined) throw new TypeError("issue: nobody is logged in");
+    const { revocations, strategy } = this.sessions.records().core;
+    if (this.#looksUp && !strategy.keptInStore)
+      throw new TypeError("issue: with sealed sessions the store has to keep revocations (`revocations`)");
     if (session.readOnly) throw new SessionEndedError("rotated");
     // A revocation is kept for the lifetime of the tokens from before it, not of later ones.
-    const { revocations } = this.sessions.records().core;
     if (revocations.isRevoked({ sessionId: id, userId, issuedAt: secretAt as Instant }))
       throw new SessionEndedError("gone");
     const { clientId = this.#clientId, scope, claims } = options;
@@ -146,6 +153,9 @@ export class SessionTokens<Own extends string = never> extends Tokens<Own> {
     const { id, userId, secretAt, expiresAt, authenticatedAt, methods = [], scope, clientId } = session;
     const left = Math.floor((expiresAt - this.clock.now()) / 1000) * 1000;
     const lifetime = Math.min(this.#lifetime, Math.max(1000, left));
+    // Where the session tells nothing, a user's record that has a scope must not tell it instead.
+    for (const name of Object.keys(own ?? {}))
+      if (KNOWN_CLAIMS.has(name)) throw new TypeError(`claims: ${JSON.stringify(name)} is for the session to tell`);
     const claims = {
       ...own,
       sub: userId,

@@ -212,6 +212,19 @@ describe("refreshing", () => {
     expect((await tokens.verify(accessToken)).scope).toBeUndefined();
   });
 
+  it("JW-12: claims of one's own cannot tell what the session has to tell, nor what it leaves open", async () => {
+    const { tokens, device } = setUp();
+    const owner = device(await tokens.login("ada"));
+    const known = { sub: "eve", client_id: "c", sid: "s", sid_at: 9e12, scope: "admin", amr: ["otp"], auth_time: 1 };
+    for (const [name, value] of Object.entries(known)) {
+      const claims = { [name]: value } as never;
+      await expect(tokens.login("ada", { claims }), name).rejects.toThrow(TypeError);
+      const { refreshToken } = await tokens.login("ada");
+      await expect(tokens.refresh(refreshToken, { claims }), name).rejects.toThrow(TypeError);
+    }
+    await owner.refresh();
+  });
+
   it("RT-01: another client gets nothing, and the owner's goes on", async () => {
     const { tokens, reasons } = setUp();
     const { refreshToken } = await tokens.login("ada", { clientId: "phone" });

@@ -5,6 +5,7 @@ import { TestClock } from "coatcheck/testing";
 import { createTokens, generateKey, type SessionTokens } from "coatcheck/tokens";
 import { describe, expect, it } from "vitest";
 import { facts } from "../frameworks/support.ts";
+import { neverExpiring } from "../session/support.ts";
 import { KEYS } from "../strategies/sealed/support.ts";
 import { accepted, refused } from "./session-support.ts";
 import { AUDIENCE, ISSUER } from "./support.ts";
@@ -80,6 +81,63 @@ describe.each(STRATEGIES)("access tokens over $name", ({ keeping }) => {
     const next = await issue();
     expect(await good(accessToken)).toBe(false);
     expect(await good(next)).toBe(true);
+  });
+});
+
+describe("access tokens over sealed sessions that spill into a store without revocations", () => {
+  const setUp = (settings: object = {}) => {
+    const store = { ...neverExpiring(memoryStore()), revocations: undefined } as never;
+    const sessions = createSessions({ clock: new TestClock(), store, strategy: sealed({ keys: KEYS, spill: true }) });
+    const keys = generateKey("HS256");
+    return { sessions, tokens: createTokens({ sessions, keys, issuer: ISSUER, audience: AUDIENCE, ...settings }) };
+  };
+
+  it("LO-09: are not issued, since nobody could tell when the session has ended; those of refresh tokens are", async () => {
+    const { sessions, tokens } = setUp();
+    const browser = browserOf(sessions);
+    await browser((session) => session.login("ada"), "POST");
+    await browser((session) => expect(() => tokens.issue(session)).toThrow(/revocations/));
+    const app = await tokens.login("ada");
+    expect(await accepted(tokens, app.accessToken)).toBe(true);
+    await tokens.logout(app.refreshToken);
+    expect(await accepted(tokens, app.accessToken)).toBe(false);
+  });
+
+  it("are issued where the application knows itself what was revoked", async () => {
+    const revoked = new Set<string>();
+    const { sessions, tokens } = setUp({ revocation: { isRevoked: ({ sub }: { sub: string }) => revoked.has(sub) } });
+    const browser = browserOf(sessions);
+    await browser((session) => session.login("ada"), "POST");
+    const { accessToken } = await browser((session) => tokens.issue(session));
+    expect(await accepted(tokens, accessToken)).toBe(true);
+    revoked.add("ada");
+    expect(await accepted(tokens, accessToken)).toBe(false);
+  });
+});
+
+describe("access tokens beside a store without revocations", () => {
+  function setUp() {
+    const clock = new TestClock();
+    const store = { ...neverExpiring(memoryStore()), revocations: undefined } as never;
+    const sessions = createSessions({ clock, store, lifetime: { refresh: { idle: 60_000, absolute: 60_000 } } });
+    const tokens = createTokens({ sessions, keys: generateKey("HS256"), issuer: ISSUER, audience: AUDIENCE });
+    return { clock, tokens };
+  }
+
+  it("LO-09: are refused once the session has expired, although its record is still there and the leeway runs", async () => {
+    const { clock, tokens } = setUp();
+    const { accessToken } = await tokens.login("ada");
+    await clock.advance(seconds(60) - 1);
+    expect(await accepted(tokens, accessToken)).toBe(true);
+    await clock.advance(1);
+    expect(await accepted(tokens, accessToken)).toBe(false);
+  });
+
+  it("LO-09: are refused when the session is another user's", async () => {
+    const { tokens } = setUp();
+    const { sid = "" } = await tokens.verify((await tokens.login("ada")).accessToken);
+    expect(await accepted(tokens, tokens.sign({ sub: "ada", sid }))).toBe(true);
+    expect(await accepted(tokens, tokens.sign({ sub: "eve", sid }))).toBe(false);
   });
 });
 

@@ -47,6 +47,7 @@ export function sealed({ keys, spill = false }: SealedOptions): MakeStrategy {
 
 /** The record is encrypted in the client's token, and nowhere else, but for what this process sealed a moment ago. */
 class Sealed implements Strategy {
+  readonly keptInStore = false;
   readonly users: UserRecords;
   readonly #envelopes: Envelopes;
   readonly #maxToken: number;
