@@ -136,8 +136,10 @@ export class ResponseGate {
       this.#fail(error);
       return;
     }
-    if (flowing && held.some(({ method }) => method === "write") && !held.some(({ method }) => method === "end"))
-      this.#response.emit("drain");
+    if (!held.some(({ method }) => method === "write") || held.some(({ method }) => method === "end")) return;
+    // Compression middleware adds `flush`: called while the response was held, it had nothing to send yet.
+    (this.#response as { flush?: () => void }).flush?.();
+    if (flowing) this.#response.emit("drain");
   }
 
   #fail(error: unknown): void {

@@ -498,6 +498,31 @@ const failing = (): never => {
 };
 
 describe("node:http", () => {
+  it("TR-05: what compression middleware in front was told to flush, while the response waited, is not kept back", async () => {
+    const store = watchedStore();
+    const sessions = createSessions<Visit>({ store, clock: new TestClock() });
+    const listener = withSession(sessions, (_request, response, session) => {
+      session.data.n = 1;
+      response.write("event");
+      (response as unknown as { flush(): void }).flush();
+    });
+    const served = await http1((request, response) => {
+      // As the package `compression` does: what is written stays here until it is enough, or flushed.
+      const { write } = response;
+      const kept: unknown[] = [];
+      response.write = ((chunk: unknown) => kept.push(chunk) > 0) as never;
+      Object.assign(response, {
+        flush: () => kept.splice(0).forEach((chunk) => void Reflect.apply(write, response, [chunk])),
+      });
+      return listener(request, response);
+    });
+    const sent = served.send("/");
+    const arrived = await Promise.race([sent.head, new Promise((resolve) => setTimeout(resolve, 2000, "nothing"))]);
+    sent.abort();
+    await served.close();
+    expect(arrived).toMatchObject({ status: 200, cookies: [expect.stringMatching(/^sid=/)] });
+  });
+
   it("TR-05: an onError that fails itself is a 500, and nobody waits for an answer", async () => {
     const log = vi.spyOn(console, "error").mockImplementation(() => {});
     for (const onError of [() => failing(), async () => failing()]) {
