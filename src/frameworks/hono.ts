@@ -53,7 +53,8 @@ type WithSessions = { [opened]?: Map<unknown, Session<never>> };
 /**
  * Sets `c.var.session`, and saves what changed when the handler is done, before the response leaves. When a handler
  * throws, nothing is saved. What a streamed body changes after that is saved by `session.commit()`. A path that wants
- * other options gets a middleware of its own, in front of the general one.
+ * other options gets a middleware of its own, in front of the general one. Hono's `etag()` goes behind this one: the 304 of
+ * one in front has no Set-Cookie.
  */
 export function sessionMiddleware<Data extends object = SessionDataShape>(
   sessions: Sessions<Data>,

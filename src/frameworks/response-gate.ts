@@ -55,6 +55,8 @@ export class ResponseGate {
   #changes: ResponseChanges | undefined;
   #headDone = false;
   #saves = true;
+  /** After a save that failed: whether an answer to it is on its way, and whether that answer is complete. */
+  #failure: "answering" | "answered" | undefined;
 
   constructor(response: Gated, exchange: AnyExchange, answerError: AnswerError) {
     this.#response = response;
@@ -74,6 +76,7 @@ export class ResponseGate {
 
   call(method: Method, args: unknown[]): unknown {
     if (this.#held !== undefined) return this.#hold(this.#held, method, args);
+    if (this.#failure === "answered") return this.#turnAway(method, args);
     // Whatever a handler changed after the head left has to be saved before the response is complete.
     const decisive = !this.#headDone || method === "end";
     if (!decisive || !this.#saves || !this.#mustCommit()) return this.#pass(method, args);
@@ -113,6 +116,13 @@ export class ResponseGate {
     return method === "write" ? false : this.#response;
   }
 
+  /** The handler does not know that its response was answered with an error: Node would emit one more, and crash. */
+  #turnAway(method: Method, args: unknown[]): unknown {
+    if (method === "writeHead") throw begun(method);
+    refuse(args.at(-1));
+    return method === "write" ? false : this.#response;
+  }
+
   #repeat(held: readonly Call[]): void {
     let flowing = true;
     try {
@@ -126,8 +136,10 @@ export class ResponseGate {
       this.#fail(error);
       return;
     }
-    if (flowing && held.some(({ method }) => method === "write") && !held.some(({ method }) => method === "end"))
-      this.#response.emit("drain");
+    if (!held.some(({ method }) => method === "write") || held.some(({ method }) => method === "end")) return;
+    // Compression middleware adds `flush`: called while the response was held, it had nothing to send yet.
+    (this.#response as { flush?: () => void }).flush?.();
+    if (flowing) this.#response.emit("drain");
   }
 
   #fail(error: unknown): void {
@@ -137,6 +149,7 @@ export class ResponseGate {
       cutOff(this.#response);
     } else {
       forgetContent(this.#response);
+      this.#failure = "answering";
       this.#answerError(error);
     }
   }
@@ -154,7 +167,10 @@ export class ResponseGate {
         throw error;
       }
     }
-    if (method === "end") this.#open();
+    if (method === "end") {
+      if (this.#failure === undefined) this.#open();
+      else this.#failure = "answered";
+    }
     return result;
   }
 

@@ -319,6 +319,35 @@ for (const adapter of nodeAdapters)
       expect(JSON.parse(answer.text)).toEqual({ error: expect.any(String) });
     });
 
+    it("TR-05: a handler that goes on writing after its save has failed harms nobody, and is told", async () => {
+      const told: unknown[] = [];
+      const said = (error?: Error | null) => told.push((error as NodeJS.ErrnoException | undefined)?.code);
+      const errors: unknown[] = [];
+      await serve((_request, response, session) => {
+        session.data.n = 1;
+        response.on("error", (error) => errors.push(error));
+        response.write("a");
+        // The answer to the failure has just been ended: the response is neither closed nor destroyed yet.
+        response.once("end called" as never, () => {
+          response.write("b", said);
+          response.end("c", said);
+          response.end("d");
+        });
+        const { end } = response;
+        response.end = function (this: ServerResponse, ...args: unknown[]) {
+          const result = Reflect.apply(end, this, args);
+          this.emit("end called");
+          return result;
+        } as never;
+      });
+      store.failNext("create");
+      const answer = await get();
+      expect([answer.status, JSON.parse(answer.text)]).toEqual([503, { error: expect.any(String) }]);
+      await served.over("/");
+      expect(errors).toEqual([]);
+      expect(told).toEqual(["ERR_STREAM_WRITE_AFTER_END", "ERR_STREAM_WRITE_AFTER_END"]);
+    });
+
     it("TR-05: when the last save fails, the client sees that its answer is not complete", async () => {
       for (const failure of ["store", "conflict", "cookie"] as const) {
         await serve(async (request, response, session) => {
@@ -469,6 +498,31 @@ const failing = (): never => {
 };
 
 describe("node:http", () => {
+  it("TR-05: what compression middleware in front was told to flush, while the response waited, is not kept back", async () => {
+    const store = watchedStore();
+    const sessions = createSessions<Visit>({ store, clock: new TestClock() });
+    const listener = withSession(sessions, (_request, response, session) => {
+      session.data.n = 1;
+      response.write("event");
+      (response as unknown as { flush(): void }).flush();
+    });
+    const served = await http1((request, response) => {
+      // As the package `compression` does: what is written stays here until it is enough, or flushed.
+      const { write } = response;
+      const kept: unknown[] = [];
+      response.write = ((chunk: unknown) => kept.push(chunk) > 0) as never;
+      Object.assign(response, {
+        flush: () => kept.splice(0).forEach((chunk) => void Reflect.apply(write, response, [chunk])),
+      });
+      return listener(request, response);
+    });
+    const sent = served.send("/");
+    const arrived = await Promise.race([sent.head, new Promise((resolve) => setTimeout(resolve, 2000, "nothing"))]);
+    sent.abort();
+    await served.close();
+    expect(arrived).toMatchObject({ status: 200, cookies: [expect.stringMatching(/^sid=/)] });
+  });
+
   it("TR-05: an onError that fails itself is a 500, and nobody waits for an answer", async () => {
     const log = vi.spyOn(console, "error").mockImplementation(() => {});
     for (const onError of [() => failing(), async () => failing()]) {
