@@ -149,6 +149,8 @@ export class ResponseGate {
       cutOff(this.#response);
     } else {
       forgetContent(this.#response);
+      // Should the handler end it before it is answered, that is no success.
+      this.#response.statusCode = 500;
       this.#failure = "answering";
       this.#answerError(error);
     }

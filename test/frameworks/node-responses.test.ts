@@ -523,6 +523,37 @@ describe("node:http", () => {
     expect(arrived).toMatchObject({ status: 200, cookies: [expect.stringMatching(/^sid=/)] });
   });
 
+  it("TR-05: a handler that ends before a slow onError has answered does not make a success of a failed save", async () => {
+    const store = watchedStore();
+    const sessions = createSessions<Visit>({ store, clock: new TestClock() });
+    let asked = () => {};
+    const onErrorAsked = new Promise<void>((resolve) => {
+      asked = resolve;
+    });
+    let ended: Promise<void> | undefined;
+    const served = await http1(
+      withSession(
+        sessions,
+        (_request, response, session) => {
+          session.data.n = 1;
+          response.write("a");
+          ended = onErrorAsked.then(() => void response.end("b"));
+        },
+        {
+          async onError(_error, _request, response) {
+            asked();
+            await ended;
+            response.writeHead(503).end("down");
+          },
+        },
+      ),
+    );
+    store.failNext("create");
+    const answer = await served.send("/").whole;
+    expect([answer.status, answer.cookies]).toEqual([500, []]);
+    await served.close();
+  });
+
   it("TR-05: an onError that fails itself is a 500, and nobody waits for an answer", async () => {
     const log = vi.spyOn(console, "error").mockImplementation(() => {});
     for (const onError of [() => failing(), async () => failing()]) {
